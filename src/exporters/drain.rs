@@ -1,0 +1,57 @@
+//! The drain: moves a cursor's frames through a sink, with retries, splitting and parking.
+
+use std::time::Duration;
+
+/// `retry_on_failure`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetrySettings {
+    /// `false`: a failed request is parked after one attempt.
+    pub enabled: bool,
+    /// The first wait. Default 5 s.
+    pub initial_interval: Duration,
+    /// The longest wait. Default 30 s.
+    pub max_interval: Duration,
+    /// Each wait is this many times the one before. Default 1.5.
+    pub multiplier: f64,
+    /// Each wait is spread by this share of itself, up or down. Default 0.5.
+    pub randomization_factor: f64,
+    /// After this time a request's records go to the dead letters; zero: never. Default zero.
+    pub max_elapsed_time: Duration,
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            initial_interval: Duration::from_secs(5),
+            max_interval: Duration::from_secs(30),
+            multiplier: 1.5,
+            randomization_factor: 0.5,
+            max_elapsed_time: Duration::ZERO,
+        }
+    }
+}
+
+/// How a cursor is drained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `retry_on_failure`.
+    pub retry: RetrySettings,
+    /// `sending_queue.num_consumers`: requests in flight. Default 1.
+    pub requests_in_flight: usize,
+    /// `sending_queue.batch.max_size` in bytes: frames are concatenated up to this. Default 2 MiB.
+    pub max_batch_bytes: usize,
+    /// `permanent_errors: park`: the specification's letter; refusals are parked at once.
+    pub park_permanent_errors: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retry: RetrySettings::default(),
+            requests_in_flight: 1,
+            max_batch_bytes: 2 << 20,
+            park_permanent_errors: false,
+        }
+    }
+}

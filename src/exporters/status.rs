@@ -1,0 +1,51 @@
+//! How an exporter is doing, shared with health, metrics and the stop message.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Whether an exporter moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// Delivering, or nothing to deliver.
+    #[default]
+    Ok,
+    /// The last attempt failed in a way that a retry mends.
+    Retrying,
+    /// The backend refuses: the cursor stands and health is red.
+    Refused,
+    /// The log could not be read or the cursor not written.
+    Failed,
+}
+
+/// One moment of an exporter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Whether it moves.
+    pub state: State,
+    /// Requests sent, successful or not.
+    pub attempts: u64,
+    /// Requests that failed.
+    pub failures: u64,
+    /// Items that the backend took.
+    pub sent_items: u64,
+    /// Items parked as dead letters.
+    pub parked_items: u64,
+    /// What the backend last refused or the network last said; kept after recovery.
+    pub last_error: Option<String>,
+}
+
+/// The shared cell of a [`Snapshot`].
+#[derive(Debug, Default)]
+pub struct Status(Mutex<Snapshot>);
+
+impl Status {
+    /// The present values.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the values together.
+    pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

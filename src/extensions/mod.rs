@@ -1,0 +1,1 @@
+//! What serves the agent itself: health and its own metrics.

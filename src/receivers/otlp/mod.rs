@@ -1,0 +1,5 @@
+//! The receiver `otlp`: OTLP over gRPC and HTTP, acknowledged only when durable.
+
+mod settings;
+
+pub use settings::{GrpcSettings, HttpSettings, Settings};

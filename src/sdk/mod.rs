@@ -1,0 +1,1 @@
+//! Exporters for the OpenTelemetry SDK of a Rust application.
