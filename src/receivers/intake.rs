@@ -1,5 +1,8 @@
 //! Where receivers put what they received: every log that a pipeline gave them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 
 use crate::otlp::Signal;
@@ -9,19 +12,47 @@ use crate::spool::{Ack, Error, Log};
 #[derive(Clone, Debug, Default)]
 pub struct Intake {
     logs: Vec<(Signal, Log)>,
+    counts: Arc<[Counts; 3]>,
+}
+
+/// What became of one signal's items; both only grow.
+#[derive(Debug, Default)]
+pub struct Counts {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Counts {
+    /// Items that every log has durable.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Items that a log refused; the sender was told and still has them.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
 }
 
 impl Intake {
     /// An intake that writes to these logs.
     #[must_use]
     pub fn new(logs: Vec<(Signal, Log)>) -> Self {
-        Self { logs }
+        Self { logs, counts: Arc::default() }
     }
 
     /// Whether any pipeline takes this signal.
     #[must_use]
     pub fn accepts(&self, signal: Signal) -> bool {
         self.logs.iter().any(|(s, _)| *s == signal)
+    }
+
+    /// What became of this signal's items since start.
+    #[must_use]
+    pub fn counts(&self, signal: Signal) -> &Counts {
+        of(&self.counts, signal)
     }
 
     /// Hands one OTLP export request to every log of its signal. Does not wait for the disk: the returned
@@ -31,11 +62,28 @@ impl Intake {
     /// # Errors
     /// What [`Log::append`] answers: full, busy, poisoned, too large.
     pub fn append(&self, signal: Signal, payload: &Bytes, items: u32) -> Result<Stored, Error> {
-        let mut acks = Vec::with_capacity(1);
-        for (_, log) in self.logs.iter().filter(|(s, _)| *s == signal) {
-            acks.push(log.append(signal.tag(), payload.clone(), items)?);
+        let acks: Result<Vec<Ack>, Error> = self
+            .logs
+            .iter()
+            .filter(|(s, _)| *s == signal)
+            .map(|(_, log)| log.append(signal.tag(), payload.clone(), items))
+            .collect();
+        match acks {
+            Ok(acks) => Ok(Stored { acks, signal, items, counts: Arc::clone(&self.counts) }),
+            Err(error) => {
+                self.counts(signal).refused.fetch_add(u64::from(items), Ordering::Relaxed);
+                Err(error)
+            }
         }
-        Ok(Stored { acks })
+    }
+}
+
+fn of(counts: &[Counts; 3], signal: Signal) -> &Counts {
+    let [logs, traces, metrics] = counts;
+    match signal {
+        Signal::Logs => logs,
+        Signal::Traces => traces,
+        Signal::Metrics => metrics,
     }
 }
 
@@ -44,6 +92,9 @@ impl Intake {
 #[derive(Debug)]
 pub struct Stored {
     acks: Vec<Ack>,
+    signal: Signal,
+    items: u32,
+    counts: Arc<[Counts; 3]>,
 }
 
 impl Stored {
@@ -51,21 +102,30 @@ impl Stored {
     ///
     /// # Errors
     /// The first log's error.
-    pub async fn durable(self) -> Result<(), Error> {
-        for ack in self.acks {
-            ack.await?;
+    pub async fn durable(mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for ack in std::mem::take(&mut self.acks) {
+            result = result.and(ack.await.map(|_| ()));
         }
-        Ok(())
+        self.count(result)
     }
 
     /// As [`Stored::durable`], blocking the thread.
     ///
     /// # Errors
     /// The first log's error.
-    pub fn wait(self) -> Result<(), Error> {
-        for ack in self.acks {
-            ack.wait()?;
+    pub fn wait(mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for ack in std::mem::take(&mut self.acks) {
+            result = result.and(ack.wait().map(|_| ()));
         }
-        Ok(())
+        self.count(result)
+    }
+
+    fn count(&self, result: Result<(), Error>) -> Result<(), Error> {
+        let counts = of(&self.counts, self.signal);
+        let counter = if result.is_ok() { &counts.accepted } else { &counts.refused };
+        counter.fetch_add(u64::from(self.items), Ordering::Relaxed);
+        result
     }
 }

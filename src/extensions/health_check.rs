@@ -1,0 +1,44 @@
+//! The extension `health_check`: one answer, green or red, with the reasons.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::{Router, routing::get};
+use tokio::net::TcpListener;
+
+/// What health answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why it is red; empty means green.
+    pub reasons: Vec<String>,
+}
+
+/// Answers `GET /` with 200 when green and 503 when red, as the Collector does; the JSON body has the reasons.
+pub async fn serve(
+    listener: TcpListener,
+    health: Arc<dyn Fn() -> Health + Send + Sync>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let started = jiff::Timestamp::now();
+    let answer = move || {
+        let health = health();
+        async move { respond(&health, started) }
+    };
+    super::http::serve(listener, Router::new().route("/", get(answer)), shutdown).await;
+}
+
+fn respond(health: &Health, started: jiff::Timestamp) -> impl IntoResponse + use<> {
+    let (code, status) = if health.reasons.is_empty() {
+        (StatusCode::OK, "Server available")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "Server not available")
+    };
+    let body = serde_json::json!({
+        "status": status,
+        "upSince": started.to_string(),
+        "reasons": health.reasons,
+    });
+    (code, [(header::CONTENT_TYPE, "application/json")], body.to_string())
+}
