@@ -1,0 +1,228 @@
+//! What passes between a log and its users.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Durability;
+
+/// Where a cursor starts that has never been opened before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest frame that the log still holds.
+    Oldest,
+    /// After the newest frame.
+    Newest,
+}
+
+/// Whether a cursor holds data that a full log would otherwise drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Frames stay until this cursor passed them, or a limit takes them, counted.
+    Required,
+    /// Frames may go before this cursor passed them when space is short, counted.
+    Optional,
+}
+
+/// Where an acknowledged frame stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The frame's sequence: one a frame, rising, never given twice by this log.
+    pub sequence: u64,
+}
+
+/// What a cursor still has to deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pending {
+    /// Items, as their receivers counted them.
+    pub items: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Time since the oldest of them was appended; `None` when nothing is pending.
+    pub oldest_age: Option<Duration>,
+}
+
+/// A refused record on its way to the dead letters of its log.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The frame it came in.
+    pub sequence: u64,
+    /// Index of its first item in that frame.
+    pub first_item: u32,
+    /// How many items it is.
+    pub items: u32,
+    /// Content tag of `payload`.
+    pub content: u8,
+    /// The refused bytes themselves.
+    pub payload: Bytes,
+    /// What the backend said.
+    pub reason: String,
+}
+
+/// Frames that follow each other in a log.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Never empty in an answer of `next_batch`.
+    pub frames: Vec<Frame>,
+}
+
+/// One frame of a log, its checksums verified.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Its position in the log.
+    pub sequence: u64,
+    /// The random number of the run that wrote it. With the sequence it names the frame for ever.
+    pub epoch: u64,
+    /// Append time, nanoseconds since 1970.
+    pub time_unix_nanos: u64,
+    /// Items in it, as its receiver counted them.
+    pub items: u32,
+    /// The caller's tag, opaque to the log.
+    pub content: u8,
+    /// The caller's bytes.
+    pub payload: Bytes,
+}
+
+/// Where a [`LogReader`](super::LogReader) starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// The oldest frame that the log still holds.
+    Oldest,
+    /// The first frame with this sequence or a higher one.
+    Sequence(u64),
+    /// The first frame appended at this time or later, nanoseconds since 1970.
+    TimeUnixNanos(u64),
+    /// So late that at least this many items follow, as far as the log holds them.
+    LastItems(u64),
+    /// After the newest frame.
+    End,
+}
+
+/// A spool at one moment.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// The data directory.
+    pub directory: PathBuf,
+    /// Random, given when the directory was made.
+    pub spool_id: u128,
+    /// Who holds or last held the lock; `None`: nobody yet.
+    pub owner: Option<Owner>,
+    /// By name.
+    pub logs: Vec<LogInspection>,
+}
+
+/// Who owns a data directory.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    /// Process id, as the owner wrote it.
+    pub pid: u32,
+    /// Whether the lock is held now.
+    pub alive: bool,
+}
+
+/// One log at one moment.
+#[derive(Debug, Clone)]
+pub struct LogInspection {
+    /// Its name.
+    pub name: String,
+    /// Content tag of the newest frame; `None` while there is none.
+    pub content: Option<u8>,
+    /// Sequence of the oldest frame held; 0 when there is none.
+    pub first_sequence: u64,
+    /// Sequence of the newest frame; 0 when there is none.
+    pub last_sequence: u64,
+    /// Items held.
+    pub items: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Its cap in bytes; 0 when unknown (an offline reader).
+    pub max_size: u64,
+    /// When appends are acknowledged.
+    pub durability: Durability,
+    /// A failed sync waits for its rewrite.
+    pub poisoned: bool,
+    /// Bytes set aside as damaged, still kept in `damaged/`.
+    pub damaged_bytes: u64,
+    /// By id.
+    pub segments: Vec<SegmentInspection>,
+    /// By name.
+    pub cursors: Vec<CursorInspection>,
+    /// Items appended since the log was made.
+    pub accepted_items: u64,
+}
+
+/// One segment at one moment.
+#[derive(Debug, Clone)]
+pub struct SegmentInspection {
+    /// The number in its file name.
+    pub id: u64,
+    /// `open`, `sealed`, `unsealed` (a run ended without sealing it) or `poisoned`.
+    pub state: &'static str,
+    /// Sequence of its first frame; 0 when it has none.
+    pub first_sequence: u64,
+    /// Sequence of its last frame; 0 when it has none.
+    pub last_sequence: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// One cursor at one moment, with its ledger: accepted = delivered + parked + dropped + skipped + pending.
+#[derive(Debug, Clone)]
+pub struct CursorInspection {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds data.
+    pub required: bool,
+    /// It passed every frame below this sequence.
+    pub sequence: u64,
+    /// What it still has to deliver.
+    pub pending: Pending,
+    /// Items that its backend took.
+    pub delivered_items: u64,
+    /// Items in the dead letters.
+    pub parked_items: u64,
+    /// Reason and items.
+    pub dropped_items: Vec<(String, u64)>,
+    /// Items passed over by command.
+    pub skipped_items: u64,
+    /// Items appended since the cursor's start.
+    pub accepted_items: u64,
+}
+
+/// What a check of every checksum found.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// By name.
+    pub logs: Vec<LogVerification>,
+}
+
+/// What a check of one log found.
+#[derive(Debug, Clone)]
+pub struct LogVerification {
+    /// Its name.
+    pub name: String,
+    /// Valid frames.
+    pub frames: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// What did not verify.
+    pub damage: Vec<Damage>,
+    /// Whether the running totals and the cursors' counters add up.
+    pub ledger_closes: bool,
+}
+
+/// A range that did not verify.
+#[derive(Debug, Clone)]
+pub struct Damage {
+    /// Id of the segment.
+    pub segment: u64,
+    /// First byte in the segment's file.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// What was wrong.
+    pub reason: String,
+    /// Frames that the range held, by the running totals around it.
+    pub frames_lost: u64,
+}
