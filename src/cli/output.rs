@@ -1,0 +1,106 @@
+//! What all subcommands print with: text or JSON, colours where they are wanted, failures with the next step.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Effects, Style};
+use clap::builder::Styles;
+
+/// A heading, or the name of what a line is about.
+pub(crate) const HEADING: Style = Style::new().effects(Effects::BOLD);
+/// What failed.
+pub(crate) const ERROR: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
+/// What deserves attention.
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().effects(Effects::BOLD);
+/// What is well.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// What to do next.
+pub(crate) const HELP: Style = AnsiColor::Cyan.on_default().effects(Effects::BOLD);
+/// What stands back.
+pub(crate) const DIM: Style = Style::new().effects(Effects::DIMMED);
+
+/// The colours of `--help`.
+pub(crate) const HELP_STYLES: Styles =
+    Styles::styled().header(HEADING).usage(HEADING).literal(HELP).placeholder(Style::new()).error(ERROR);
+
+/// How results are printed on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs: one object, or one object a line where the result is a stream.
+    Json,
+}
+
+/// Why a command ended badly, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    help: Vec<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// Exit code 1: the command could not do its work.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: Vec::new(), code: 1 }
+    }
+
+    /// Exit code 2: the arguments or the configuration are wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, ..Self::new(message) }
+    }
+
+    /// Exit code 2, everything already printed.
+    pub(crate) fn reported() -> Self {
+        Self::usage(String::new())
+    }
+
+    /// Adds what the reader can do.
+    #[must_use]
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// What is said; empty when all was said before.
+    #[cfg(test)]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Prints the failure on standard error and gives its exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        if !self.message.is_empty() {
+            anstream::eprintln!("{ERROR}error:{ERROR:#} {}", self.message);
+        }
+        for help in &self.help {
+            anstream::eprintln!("{HELP} help:{HELP:#} {help}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// A reader that went away (`tidegate tail | head`) ends the command quietly and well.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { message: String::new(), help: Vec::new(), code: 0 },
+            _ => Self::new(format!("standard output: {error}")),
+        }
+    }
+}
+
+/// Prints text on standard output; styles are taken out unless it is a terminal and `NO_COLOR` is unset.
+pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
+    let mut stdout = anstream::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Prints one JSON value and a newline on standard output.
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{value}")?;
+    Ok(stdout.flush()?)
+}
