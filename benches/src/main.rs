@@ -1,2 +1,38 @@
-//! Benchmarks, kept in a package of their own so that the crate stays small.
-fn main() {}
+//! The project's own figures. Every figure is a ratio against a peer or a physical limit, measured in the same
+//! run, in turns, and given as a median: `cargo run --release -p tidegate-benches -- append`.
+
+mod append;
+mod passthrough;
+mod raw;
+mod report;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Measures tidegate beside the disk and beside nothing else than what it names")]
+struct Args {
+    /// Where the measured files are made; the file system measured is the one this stands on.
+    #[arg(long, default_value = "target", global = true)]
+    dir: PathBuf,
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Synced appends beside a bare loop of pwrite and fdatasync.
+    Append(append::Args),
+    /// OTLP gRPC in, synced disk, OTLP gRPC out, through the release binary.
+    Passthrough(passthrough::Args),
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    match args.bench {
+        Bench::Append(bench) => append::run(&args.dir, &bench),
+        Bench::Passthrough(bench) => passthrough::run(&args.dir, &bench),
+    }
+}

@@ -1,0 +1,18 @@
+//! Medians, and how they are printed.
+
+/// The median of what was measured; `NaN` of nothing.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+/// Median, least and greatest, as `median (least–greatest)`.
+pub(crate) fn spread(values: &mut [f64]) -> String {
+    let middle = median(values);
+    let (Some(least), Some(greatest)) = (values.first(), values.last()) else { return "nothing measured".to_owned() };
+    format!("{middle:.0} ({least:.0}–{greatest:.0})")
+}
