@@ -104,3 +104,20 @@ pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     writeln!(stdout, "{value}")?;
     Ok(stdout.flush()?)
 }
+
+/// A number of bytes as people read it: `12 B`, `3.4 KiB`, `1.0 GiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
+/// A log's error, with what can be done about it.
+pub(crate) fn spool_failure(error: &crate::spool::Error) -> Failure {
+    let failure = Failure::new(error.to_string());
+    if error.is_not_found() {
+        failure.help("name the directory with --data-dir, or start the agent once: tidegate run")
+    } else if error.raw_os_error() == Some(rustix::io::Errno::ACCESS.raw_os_error()) {
+        failure.help("the directory belongs to the user the agent runs as; use that user, or root")
+    } else {
+        failure
+    }
+}
