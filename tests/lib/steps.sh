@@ -1,0 +1,94 @@
+# The steps, in the order in which they run; sourced by tests/run.
+
+ALL_STEPS=()
+declare -A TITLE NEEDS
+
+# step NAME 'what it shows' [what it needs]
+step() { ALL_STEPS+=("$1"); TITLE[$1]=$2; NEEDS[$1]=${3:-}; }
+
+step debian         "Debian packages: clang 14, emulator, JDK, Maven, Go"
+step crates         "crates of Cargo.lock"
+step format         "cargo fmt --check"
+step clippy         "clippy, every feature and target, no warnings" crates
+step clippy-library "clippy, no features: the log alone" crates
+step clippy-sdk     "clippy, feature sdk: no agent" crates
+step doc            "cargo doc, no warnings" crates
+step ebpf           "the committed BPF object is what its sources compile to" debian
+step test           "cargo test: hermetic" crates
+step test-sdk       "cargo test, feature sdk alone" crates
+step cargo-deny     "cargo-deny" crates
+step deny           "crates: bans, licences, sources" cargo-deny
+step examples       "examples: systemd unit" debian
+step kernel         "kernel events, triggered for real on this kernel" "debian crates"
+step kill           "kill -9 of the agent under load and while it starts" crates
+step opensearch     "OpenSearch from Maven artifacts" debian
+step collector      "OpenTelemetry Collector from Go modules" debian
+step whole-way      "agent, gateway, OpenSearch: outages and a kill" "debian crates opensearch collector"
+step kernel-6.1     "the kernel tests on Debian's 6.1, emulated" "debian crates"
+step kernel-6.12    "the kernel tests on Debian's 6.12, emulated" "debian crates"
+step readme         "the commands of the README, as a person would type them" "debian crates"
+
+# Started as soon as the Debian packages are there, and waited for at their turn.
+BACKGROUND=(opensearch collector)
+
+export CARGO_TERM_PROGRESS_WHEN=never
+
+step_format() { cargo fmt --all --check; }
+
+step_clippy() { cargo clippy --locked --workspace --all-features --all-targets -- -D warnings; }
+step_clippy_library() { cargo clippy --locked --no-default-features --lib -- -D warnings; }
+step_clippy_sdk() {
+    cargo clippy --locked --no-default-features --features sdk --lib -- -D warnings
+    # A library user must not pay for the agent.
+    local agent
+    agent=$(cargo tree --locked -e normal --no-default-features --features sdk --prefix none | grep -E '^(aya|clap|axum|saphyr) ' || true)
+    [ -z "$agent" ] || { echo "the feature sdk pulls in: $agent"; return 1; }
+}
+
+step_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features --document-private-items; }
+
+step_ebpf() { ebpf/check.sh; }
+
+step_test() { cargo test --locked --all-features; }
+step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
+
+step_deny() {
+    PATH=$PATH:$DEPS/cargo-deny/bin
+    cargo deny --locked --all-features check bans licenses sources -D unmatched-skip -D unnecessary-skip -D license-not-encountered
+}
+
+step_examples() {
+    # The unit names /usr/bin/tidegate, which is not on a test machine: a copy with a program that is there is verified.
+    local unit=target/test-logs/tidegate.service
+    sed 's|^\(Exec[A-Za-z]*=\)/usr/bin/tidegate|\1/bin/true|' examples/systemd/tidegate.service > "$unit"
+    systemd-analyze verify "$PWD/$unit"
+    local score
+    score=$(systemd-analyze security --offline=true "$PWD/$unit" | sed -n 's/.*Overall exposure level.*: \([0-9.]*\).*/\1/p')
+    echo "figure: systemd-analyze security: exposure $score of 10"
+    awk -v score="$score" 'BEGIN { exit !(score != "" && score <= 2.5) }'
+}
+
+# Tests that need root run their binary through sudo when the caller is not root.
+root_runner() {
+    if [ "$(id -u)" != 0 ]; then
+        as_root true
+        export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="sudo -n -E"
+        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="sudo -n -E"
+    fi
+}
+
+step_kernel() { root_runner; cargo test --locked --all-features --test kernel; }
+step_kernel_6_1() { tests/kernel/vm.sh 6.1; }
+step_kernel_6_12() { tests/kernel/vm.sh 6.12; }
+
+step_kill() {
+    [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_KILL_CYCLES=${TIDEGATE_KILL_CYCLES:-1000}
+    cargo test --locked --all-features --test kill -- --nocapture
+}
+
+step_whole_way() {
+    root_runner
+    TIDEGATE_TEST_DEPS=$DEPS cargo test --locked --all-features --test whole_way -- --nocapture
+}
+
+step_readme() { tests/readme.sh; }
