@@ -1,12 +1,28 @@
 //! The extension `health_check`: one answer, green or red, with the reasons.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
+
+/// The checked configuration of the extension `health_check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it listens. Default `127.0.0.1:13133`.
+    pub endpoint: SocketAddr,
+    /// The path that answers; starts with a slash. Default `/`.
+    pub path: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { endpoint: SocketAddr::from(([127, 0, 0, 1], 13133)), path: "/".to_owned() }
+    }
+}
 
 /// What health answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,9 +31,10 @@ pub struct Health {
     pub reasons: Vec<String>,
 }
 
-/// Answers `GET /` with 200 when green and 503 when red, as the Collector does; the JSON body has the reasons.
+/// Answers `GET` of `path` with 200 when green and 503 when red, as the Collector does; the JSON body has the reasons.
 pub async fn serve(
     listener: TcpListener,
+    path: &str,
     health: Arc<dyn Fn() -> Health + Send + Sync>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
@@ -26,7 +43,7 @@ pub async fn serve(
         let health = health();
         async move { respond(&health, started) }
     };
-    super::http::serve(listener, Router::new().route("/", get(answer)), shutdown).await;
+    super::http::serve(listener, Router::new().route(path, get(answer)), shutdown).await;
 }
 
 fn respond(health: &Health, started: jiff::Timestamp) -> impl IntoResponse + use<> {

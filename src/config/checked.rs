@@ -1,0 +1,91 @@
+//! What was checked: the configuration that the pipeline runs. Every value is in its unit, every reference resolves.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Id, Note, PipelineId};
+use crate::exporters::{debug, drain, file, otlp as otlp_exporter};
+use crate::extensions::health_check;
+use crate::receivers::{kernel, otlp as otlp_receiver};
+use crate::spool::{LogOptions, Need, Options, Start};
+
+/// A configuration without faults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where the logs are.
+    pub data_dir: PathBuf,
+    /// How the directory is kept; each pipeline has the options of its own log.
+    pub spool: Options,
+    /// The receivers that a pipeline names.
+    pub receivers: BTreeMap<Id, Receiver>,
+    /// The exporters that a pipeline names.
+    pub exporters: BTreeMap<Id, Exporter>,
+    /// In the order in which they were typed.
+    pub pipelines: Vec<Pipeline>,
+    /// Where health answers; empty: nowhere.
+    pub health: Vec<health_check::Settings>,
+    /// Where the agent's own metrics are served; empty: nowhere.
+    pub metrics: Vec<SocketAddr>,
+    /// The agent's own log messages: this level and above.
+    pub log_level: tracing::Level,
+    /// What the operator should know: keys without effect, components without use.
+    pub notes: Vec<Note>,
+}
+
+/// A receiver and its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receiver {
+    /// `kernel`.
+    Kernel(kernel::Settings),
+    /// `otlp`.
+    Otlp(otlp_receiver::Settings),
+}
+
+/// An exporter: where to, and how its cursor is drained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exporter {
+    /// Where to.
+    pub settings: ExporterSettings,
+    /// How the cursor is drained.
+    pub drain: drain::Settings,
+    /// `start_at`: where a new cursor starts. Default the oldest record.
+    pub start: Start,
+    /// `required`: whether the cursor holds data that a full log would otherwise drop. Default true; `debug` false.
+    pub need: Need,
+}
+
+/// The settings of an exporter, by type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExporterSettings {
+    /// `otlp`, also typed `otlp_grpc`.
+    Otlp(otlp_exporter::Settings),
+    /// `file`.
+    File(file::Settings),
+    /// `debug`.
+    Debug(debug::Settings),
+}
+
+/// One pipeline: receivers, one log, exporters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    /// Its signal and name.
+    pub id: PipelineId,
+    /// The name of its log: safe as a file name, and no other pipeline's.
+    pub log: String,
+    /// The options of its log.
+    pub options: LogOptions,
+    /// Keys of [`Config::receivers`]; never empty.
+    pub receivers: Vec<Id>,
+    /// Keys of [`Config::exporters`]; empty: the log is kept by `retain_size` and `retain_age` alone.
+    pub exporters: Vec<Id>,
+}
+
+impl Pipeline {
+    /// The name of this exporter's cursor in this pipeline's log: safe as a file name, the same whichever alias of
+    /// the exporter's type was typed.
+    #[must_use]
+    pub fn cursor_name(&self, exporter: &Id) -> String {
+        super::names::cursor_name(&self.id, exporter)
+    }
+}

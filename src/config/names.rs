@@ -1,0 +1,188 @@
+//! Names: component and pipeline ids as the Collector spells them, and the names of logs and cursors made of them.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use crate::otlp::Signal;
+
+/// A component's id, `type` or `type/name`, with its canonical type: aliases are resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id {
+    kind: &'static str,
+    name: String,
+}
+
+impl Id {
+    /// An id of this canonical type; an empty name means none.
+    pub(crate) fn new(kind: &'static str, name: &str) -> Self {
+        Self { kind, name: name.to_owned() }
+    }
+
+    /// The canonical type: `otlp`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// What follows the slash.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        (!self.name.is_empty()).then_some(&*self.name)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_id(f, self.kind, &self.name)
+    }
+}
+
+/// A pipeline's id: `logs`, `traces`, `metrics`, or one of them with `/name`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PipelineId {
+    signal: Signal,
+    name: String,
+}
+
+impl PipelineId {
+    /// The id of this signal; an empty name means none.
+    pub(crate) fn new(signal: Signal, name: &str) -> Self {
+        Self { signal, name: name.to_owned() }
+    }
+
+    /// What the pipeline carries.
+    #[must_use]
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// What follows the slash.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        (!self.name.is_empty()).then_some(&*self.name)
+    }
+}
+
+impl fmt::Display for PipelineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_id(f, self.signal.name(), &self.name)
+    }
+}
+
+fn write_id(f: &mut fmt::Formatter<'_>, kind: &str, name: &str) -> fmt::Result {
+    f.write_str(kind)?;
+    if name.is_empty() { Ok(()) } else { write!(f, "/{name}") }
+}
+
+/// The name of a pipeline's log. Different pipelines have different logs: a name that could be read as another
+/// signal's log, or as the agent's own, keeps its prefix.
+///
+/// | pipeline | log |
+/// |---|---|
+/// | `logs`, `traces`, `metrics` | the same word |
+/// | `traces/N`, `metrics/N` | `traces.N`, `metrics.N` |
+/// | `logs/N` | `N` |
+/// | `logs/N` where N is `logs`, `traces`, `metrics`, `self`, or starts with one of the first three and a dot | `logs.N` |
+pub(super) fn log_name(pipeline: &PipelineId) -> String {
+    let signal = pipeline.signal.name();
+    let name = match pipeline.name() {
+        None => signal.to_owned(),
+        Some(name) if pipeline.signal == Signal::Logs && !is_reserved(name) => name.to_owned(),
+        Some(name) => format!("{signal}.{name}"),
+    };
+    file_name(&name)
+}
+
+fn is_reserved(name: &str) -> bool {
+    name == "self"
+        || Signal::ALL
+            .iter()
+            .any(|signal| name.strip_prefix(signal.name()).is_some_and(|r| r.is_empty() || r.starts_with('.')))
+}
+
+/// The name of a cursor: pipeline, colon, canonical exporter id.
+pub(super) fn cursor_name(pipeline: &PipelineId, exporter: &Id) -> String {
+    format!("{}:{}", file_name(&pipeline.to_string()), file_name(&exporter.to_string()))
+}
+
+/// An id as a file name, one to one: ASCII letters, digits, `-`, `_` and inner dots stay, a slash becomes `~`, every
+/// other byte `=` and two hex digits. Neither `~` nor `=` may stand in an id, so no two ids meet.
+fn file_name(id: &str) -> String {
+    let mut safe = String::with_capacity(id.len());
+    for (position, byte) in id.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => safe.push(char::from(byte)),
+            // A leading dot would hide the file, or be the directory itself.
+            b'.' if position > 0 => safe.push('.'),
+            b'/' => safe.push('~'),
+            // Writing to a String cannot fail.
+            _ => write!(safe, "={byte:02X}").unwrap_or_default(),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn log(signal: Signal, name: &str) -> String {
+        log_name(&PipelineId::new(signal, name))
+    }
+
+    #[test]
+    fn a_logs_pipeline_gives_its_name_to_its_log() {
+        assert_eq!(log(Signal::Logs, "kernel"), "kernel");
+        assert_eq!(log(Signal::Logs, "self.made"), "self.made");
+        assert_eq!(log(Signal::Logs, "logstash"), "logstash");
+    }
+
+    #[test]
+    fn bare_signals_and_other_signals_keep_the_signals_word() {
+        assert_eq!(log(Signal::Logs, ""), "logs");
+        assert_eq!(log(Signal::Traces, ""), "traces");
+        assert_eq!(log(Signal::Traces, "edge"), "traces.edge");
+        assert_eq!(log(Signal::Metrics, "edge"), "metrics.edge");
+    }
+
+    #[test]
+    fn a_name_that_reads_like_another_log_keeps_its_prefix() {
+        for name in ["logs", "traces", "metrics", "self", "logs.a", "traces.edge", "metrics."] {
+            assert_eq!(log(Signal::Logs, name), format!("logs.{name}"));
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_named_by_pipeline_and_exporter() {
+        let pipeline = PipelineId::new(Signal::Logs, "kernel");
+        assert_eq!(cursor_name(&pipeline, &Id::new("file", "local")), "logs~kernel:file~local");
+        assert_eq!(cursor_name(&pipeline, &Id::new("otlp", "")), "logs~kernel:otlp");
+    }
+
+    #[test]
+    fn names_cannot_leave_their_directory() {
+        assert_eq!(log(Signal::Logs, ".."), "=2E.");
+        assert_eq!(log(Signal::Logs, "../../etc"), "=2E.~..~etc");
+        assert_eq!(log(Signal::Logs, "ü:%"), "=C3=BC=3A=25");
+    }
+
+    /// Names as the Collector allows them, with much of what could collide.
+    fn any_name() -> impl Strategy<Value = String> {
+        let word =
+            prop::sample::select(vec!["logs", "traces", "metrics", "self", ".", "/", "a", "-", "2E", "ü", ":", ""]);
+        prop::collection::vec(word, 0..4).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn different_pipelines_have_different_logs(
+            a in (prop::sample::select(Signal::ALL.to_vec()), any_name()),
+            b in (prop::sample::select(Signal::ALL.to_vec()), any_name()),
+        ) {
+            prop_assert_eq!(log(a.0, &a.1) == log(b.0, &b.1), a == b);
+            prop_assert_ne!(log(a.0, &a.1), "self");
+        }
+    }
+}
