@@ -5,6 +5,13 @@
 //! [`extract`] to find the one record that a backend refuses. Nothing here panics on any bytes, and nothing recurses
 //! as deep as a client nests.
 
+#[cfg(feature = "agent")]
+pub mod json;
+#[cfg(feature = "agent")]
+pub mod record;
+#[cfg(feature = "agent")]
+pub mod render;
+
 mod items;
 mod schema;
 mod signal;

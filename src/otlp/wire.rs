@@ -206,6 +206,20 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { number, wire, value, whole: start..self.at }))
     }
 
+    /// Passes `N` bytes and gives them.
+    #[cfg(feature = "agent")]
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let Some((first, _)) = self.rest().split_first_chunk() else { return Err(self.fault(Fault::Truncated)) };
+        self.at += N;
+        Ok(*first)
+    }
+
+    /// What is not read yet.
+    #[cfg(feature = "agent")]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..self.end]
+    }
+
     pub(super) fn slice(&self, range: &Range<usize>) -> &'a [u8] {
         &self.bytes[range.clone()]
     }
