@@ -4,5 +4,6 @@ pub mod kernel;
 pub mod otlp;
 
 mod intake;
+pub mod port;
 
 pub use intake::{Intake, Stored};

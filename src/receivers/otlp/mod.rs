@@ -1,5 +1,25 @@
 //! The receiver `otlp`: OTLP over gRPC and HTTP, acknowledged only when durable.
+//!
+//! A request goes one way, whichever the transport: its size is checked, memory is admitted for it, it is read and
+//! inflated under a limit, its bytes are validated to the last one, the logs of its signal append it, and only when
+//! they have it on disk is success answered. The bytes are stored as they came; nothing is decoded.
+//!
+//! Transports follow the [OTLP specification](https://opentelemetry.io/docs/specs/otlp/) 1.10: gRPC under "OTLP/gRPC",
+//! HTTP under "OTLP/HTTP".
 
+mod admission;
+mod bind;
+mod grpc;
+mod http;
+mod receive;
+mod refusal;
+mod reply;
+mod server;
 mod settings;
 
+pub use admission::Admission;
+pub use bind::{BindError, Bound, bind};
 pub use settings::{GrpcSettings, HttpSettings, Settings};
+
+#[cfg(test)]
+mod tests;

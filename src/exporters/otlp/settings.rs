@@ -1,4 +1,4 @@
-//! The exporter `otlp`: OTLP over gRPC, the stored bytes passed through.
+//! The checked configuration of the exporter `otlp`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The drain: moves a cursor's frames through a sink, with retries, splitting and parking.
+//! The checked configuration of a drain.
 
 use std::time::Duration;
 

@@ -1,0 +1,120 @@
+//! What a backend's answer means for the records that were sent.
+
+use std::error::Error as _;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use prost::Message;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::connect::causes;
+use crate::exporters::sink::{SendError, Sent};
+
+/// Reasons are kept with dead letters and shown in health: a backend's text is cut after this many bytes.
+const MAX_REASON: usize = 1024;
+
+/// Reads an `Export…ServiceResponse`. The three signals' responses have the same fields.
+pub(super) fn sent(response: &[u8], items: u64) -> Sent {
+    let partial = match ExportLogsServiceResponse::decode(response) {
+        Ok(response) => response.partial_success.unwrap_or_default(),
+        // The status said OK: the records were taken, whatever the body is.
+        Err(error) => return Sent { rejected_items: 0, message: Some(format!("unreadable response: {error}")) },
+    };
+    Sent {
+        // A backend cannot reject more than it was sent.
+        rejected_items: u64::try_from(partial.rejected_log_records).unwrap_or(0).min(items),
+        message: Some(cut(partial.error_message)).filter(|message| !message.is_empty()),
+    }
+}
+
+/// Sorts a failed call by what is to be done ("OTLP/gRPC Response" of the specification, and what stock backends mean
+/// by the codes that it does not let a client retry).
+pub(super) fn error(status: &Status) -> SendError {
+    let after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    let reason = reason(status);
+    // No answer came: the connection, not the backend, says this. tonic gives such errors all kinds of codes.
+    if status.source().is_some() {
+        return SendError::Retry { reason, after };
+    }
+    match status.code() {
+        Code::ResourceExhausted | Code::OutOfRange if after.is_none() && is_about_size(status.message()) => {
+            SendError::TooLarge { reason }
+        }
+        // Ok is no error; who answers it as one will not mean to refuse.
+        Code::Ok
+        | Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => SendError::Retry { reason, after },
+        Code::ResourceExhausted if after.is_some() => SendError::Retry { reason, after },
+        Code::InvalidArgument => SendError::BadData { reason },
+        Code::ResourceExhausted
+        | Code::Unknown
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unauthenticated => SendError::Refused { reason },
+    }
+}
+
+/// Whether a refusal speaks of the message's size. There is no code for that: the texts are those of the gRPC
+/// libraries that backends use (Go, C, Java, .NET, Rust) and of their proxies.
+fn is_about_size(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let about_message = ["message", "request", "body", "payload"].iter().any(|word| message.contains(word));
+    let too_large = [
+        "larger than",
+        "too large",
+        "too big",
+        "exceeds maximum size",
+        "exceeds the configured maximum",
+        "exceeds the maximum",
+        "size limit",
+    ];
+    about_message && too_large.iter().any(|words| message.contains(words))
+}
+
+/// The code's name as the specification writes it, and what was said.
+fn reason(status: &Status) -> String {
+    let said = match status.source() {
+        Some(source) => causes(source),
+        None => status.message().to_owned(),
+    };
+    cut(format!("{}: {said}", name(status.code())))
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_REASON {
+        let end = (0..=MAX_REASON).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+const fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

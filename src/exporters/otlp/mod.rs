@@ -1,0 +1,96 @@
+//! The exporter `otlp`: OTLP over gRPC, the stored bytes passed through.
+//!
+//! A request is sent as it stands in the log: the codec hands bytes to tonic and takes bytes from it. What an answer
+//! means for the records is decided in `answer`, after the
+//! [OTLP specification](https://opentelemetry.io/docs/specs/otlp/#otlpgrpc) 1.10.
+
+mod answer;
+mod codec;
+mod connect;
+mod settings;
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use tonic::Code;
+use tonic::client::Grpc;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+
+use super::sink::{Request, SendError, Sent, Sink};
+use crate::otlp::Signal;
+use codec::RawCodec;
+pub use connect::SetupError;
+pub use settings::{Compression, Settings, Tls};
+
+/// A client of one OTLP/gRPC backend. Connects when it first sends, and again whenever the connection is lost.
+#[derive(Debug)]
+pub struct Otlp {
+    endpoint: Endpoint,
+    /// Made at the first send: making it needs the runtime, which starts after exporters are built.
+    channel: OnceLock<Channel>,
+    /// `headers`, sent with each request.
+    metadata: MetadataMap,
+    settings: Settings,
+}
+
+impl Otlp {
+    /// A client with these settings. Reads the TLS files; connects to nothing.
+    ///
+    /// # Errors
+    /// [`SetupError`] for an endpoint, a header or a TLS file that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, SetupError> {
+        let endpoint = connect::endpoint(&settings)?;
+        let metadata = connect::metadata(&settings.headers)?;
+        Ok(Self { endpoint, channel: OnceLock::new(), metadata, settings })
+    }
+
+    async fn call(&self, signal: Signal, payload: Bytes) -> Result<Bytes, tonic::Status> {
+        let channel = self.channel.get_or_init(|| self.endpoint.connect_lazy()).clone();
+        let mut client = Grpc::new(channel).accept_compressed(CompressionEncoding::Gzip);
+        if self.settings.compression == Compression::Gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip);
+        }
+        let mut request = tonic::Request::new(payload);
+        *request.metadata_mut() = self.metadata.clone();
+        if !self.settings.timeout.is_zero() {
+            request.set_timeout(self.settings.timeout);
+        }
+        client.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
+        Ok(client.unary(request, PathAndQuery::from_static(path(signal)), RawCodec).await?.into_inner())
+    }
+}
+
+impl Sink for Otlp {
+    async fn send(&self, request: Request) -> Result<Sent, SendError> {
+        let timeout = self.settings.timeout;
+        let call = self.call(request.signal, request.payload);
+        let answer = if timeout.is_zero() {
+            call.await
+        } else {
+            // Connecting is part of the attempt, so the header that tonic sends is not enough.
+            tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+                let message = format!("no answer within {} s", timeout.as_secs_f64());
+                Err(tonic::Status::new(Code::DeadlineExceeded, message))
+            })
+        };
+        match answer {
+            Ok(response) => Ok(answer::sent(&response, request.items)),
+            Err(status) => Err(answer::error(&status)),
+        }
+    }
+}
+
+/// The unary method that takes a signal.
+const fn path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! How much memory requests in flight may hold together.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What requests in flight may hold over all receivers that share it: from before a body is read until it is durable.
+///
+/// Who asks first waits its turn and holds nothing meanwhile; who holds some may only try for more. So nobody waits
+/// for another who waits.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    units: Arc<Semaphore>,
+    total: u32,
+}
+
+/// Bytes per semaphore permit.
+const UNIT: usize = 1024;
+
+impl Default for Admission {
+    /// 24 MiB.
+    fn default() -> Self {
+        Self::new(24 << 20)
+    }
+}
+
+impl Admission {
+    /// Lets requests hold `bytes` together, rounded up to whole KiB and at least one.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let total = units(bytes);
+        Self { units: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// Waits until `bytes` may be held. A request larger than the whole waits until it is alone.
+    pub(super) async fn admit(&self, bytes: usize) -> Option<Permit> {
+        let wanted = units(bytes).min(self.total);
+        let held = Arc::clone(&self.units).acquire_many_owned(wanted).await.ok()?;
+        Some(Permit { admission: self.clone(), held })
+    }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1)
+}
+
+/// The right to hold some bytes, until dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    admission: Admission,
+    held: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    /// Tries to hold `bytes` in all. Who already holds everything may go on alone.
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+        let wanted = units(bytes).min(self.admission.total) as usize;
+        let Some(missing) = wanted.checked_sub(self.held.num_permits()).filter(|missing| *missing > 0) else {
+            return true;
+        };
+        match Arc::clone(&self.admission.units).try_acquire_many_owned(missing as u32) {
+            Ok(more) => {
+                self.held.merge(more);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Gives back what is held above `bytes`.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let surplus = self.held.num_permits().saturating_sub(units(bytes) as usize);
+        drop(self.held.split(surplus));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_waits_until_there_is_room() {
+        let admission = Admission::new(10 * UNIT);
+        let mut first = admission.admit(8 * UNIT).await.unwrap();
+        let second = tokio::spawn({
+            let admission = admission.clone();
+            async move { admission.admit(4 * UNIT).await.map(drop) }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!second.is_finished());
+        first.shrink(6 * UNIT);
+        assert!(second.await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn one_larger_than_all_is_admitted_alone_and_may_grow() {
+        let admission = Admission::new(4 * UNIT);
+        let mut permit = admission.admit(1 << 30).await.unwrap();
+        assert!(permit.grow(2 << 30));
+        assert_eq!(admission.units.available_permits(), 0);
+        drop(permit);
+        assert_eq!(admission.units.available_permits(), 4);
+    }
+
+    #[tokio::test]
+    async fn growing_never_waits() {
+        let admission = Admission::new(4 * UNIT);
+        let _other = admission.admit(2 * UNIT).await.unwrap();
+        let mut permit = admission.admit(1).await.unwrap();
+        assert!(permit.grow(2 * UNIT));
+        assert!(!permit.grow(3 * UNIT));
+    }
+}

@@ -1,0 +1,156 @@
+//! Ports: taken before privileges are dropped, served later.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use tokio::sync::watch;
+
+use super::admission::Admission;
+use super::receive::Receive;
+use super::server::{self, Versions};
+use super::{Settings, grpc, http};
+use crate::receivers::Intake;
+use crate::receivers::port;
+
+/// The ports of one receiver, listening but not yet answering.
+#[derive(Debug)]
+pub struct Bound {
+    grpc: Option<(TcpListener, usize)>,
+    http: Option<(TcpListener, usize)>,
+    admission: Admission,
+}
+
+/// A port could not be had.
+#[derive(Debug, thiserror::Error)]
+pub struct BindError {
+    endpoint: SocketAddr,
+    /// The config path of the endpoint.
+    key: String,
+    /// Who listens there, where that can be seen.
+    holder: Option<port::Holder>,
+    source: io::Error,
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { endpoint, key, holder, source } = self;
+        if source.kind() != io::ErrorKind::AddrInUse {
+            return write!(f, "cannot listen on {endpoint}: {source}; choose another with --set {key}=ADDRESS:PORT");
+        }
+        write!(f, "port {} is in use", endpoint.port())?;
+        match holder {
+            Some(holder) => write!(f, " by {holder}")?,
+            None => write!(f, " (by whom cannot be seen without root)")?,
+        }
+        let other = SocketAddr::new(endpoint.ip(), endpoint.port().checked_add(10_000).unwrap_or(14_317));
+        write!(f, ": {endpoint} is wanted by {key}; stop that process, or choose another port with --set {key}={other}")
+    }
+}
+
+impl BindError {
+    /// The endpoint that was wanted.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        self.endpoint
+    }
+}
+
+/// Takes the ports of the receiver with this id (`otlp`, `otlp/name`). Connections wait until [`Bound::serve`].
+///
+/// # Errors
+/// [`BindError`], which names the port, its holder where known, and the `--set` that moves it.
+pub fn bind(id: &str, settings: &Settings) -> Result<Bound, BindError> {
+    let listen = |endpoint: SocketAddr, protocol: &str| {
+        let listener = TcpListener::bind(endpoint).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        listener.map_err(|source| BindError {
+            endpoint,
+            key: format!("receivers.{id}.protocols.{protocol}.endpoint"),
+            holder: port::holder(endpoint),
+            source,
+        })
+    };
+    let grpc = match &settings.grpc {
+        Some(grpc) => Some((listen(grpc.endpoint, "grpc")?, grpc.max_message_bytes)),
+        None => None,
+    };
+    let http = match &settings.http {
+        Some(http) => Some((listen(http.endpoint, "http")?, http.max_body_bytes)),
+        None => None,
+    };
+    Ok(Bound { grpc, http, admission: Admission::default() })
+}
+
+impl Bound {
+    /// Shares the memory for requests in flight with other receivers.
+    #[must_use]
+    pub fn sharing(self, admission: Admission) -> Self {
+        Self { admission, ..self }
+    }
+
+    /// Where gRPC listens; the port is the real one where 0 was asked for.
+    #[must_use]
+    pub fn grpc_addr(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// Where HTTP listens.
+    #[must_use]
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// Answers requests until `shutdown` completes; then stops accepting, finishes what is in flight, and returns.
+    /// How long that may take is for the caller to bound.
+    ///
+    /// # Errors
+    /// When the sockets cannot be handed to the runtime.
+    pub async fn serve(self, intake: Intake, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let (stop, stopped) = watch::channel(());
+        let grpc = listener(self.grpc)?;
+        let http = listener(self.http)?;
+        let servers = async {
+            let grpc = async {
+                let Some((listener, limit)) = grpc else { return };
+                let receive = receive(&intake, &self.admission, limit, "protocols.grpc.max_recv_msg_size_mib");
+                let handler = move |request| {
+                    let receive = receive.clone();
+                    async move { grpc::serve(&receive, request).await }
+                };
+                server::serve(listener, Versions::Two, handler, until(stopped.clone())).await;
+            };
+            let http = async {
+                let Some((listener, limit)) = http else { return };
+                let receive = receive(&intake, &self.admission, limit, "protocols.http.max_request_body_size");
+                let handler = move |request| {
+                    let receive = receive.clone();
+                    async move { http::serve(&receive, request).await }
+                };
+                server::serve(listener, Versions::OneAndTwo, handler, until(stopped.clone())).await;
+            };
+            tokio::join!(grpc, http);
+        };
+        let stopping = async {
+            shutdown.await;
+            drop(stop);
+        };
+        tokio::join!(servers, stopping);
+        Ok(())
+    }
+}
+
+fn receive(intake: &Intake, admission: &Admission, limit: usize, limit_key: &'static str) -> Receive {
+    Receive { intake: intake.clone(), admission: admission.clone(), limit, limit_key }
+}
+
+fn listener(socket: Option<(TcpListener, usize)>) -> io::Result<Option<(tokio::net::TcpListener, usize)>> {
+    socket.map(|(listener, limit)| Ok((tokio::net::TcpListener::from_std(listener)?, limit))).transpose()
+}
+
+/// Completes when the other side is dropped.
+async fn until(mut stopped: watch::Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
+}

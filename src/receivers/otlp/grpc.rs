@@ -1,0 +1,134 @@
+//! OTLP/gRPC: the unary `Export` of the three services, on raw bytes.
+//!
+//! tonic's own server would decode a message before anything can be said about its size or the memory it takes, and
+//! answers an oversized one with a retryable code; so the one length-prefixed message of a unary call is read here,
+//! and tonic says the statuses.
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use hyper::body::Incoming;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::receive::{BodyReader, Receive, Received};
+use super::refusal::{Class, Refusal};
+use super::reply::Reply;
+use crate::otlp::Signal;
+
+const ENCODING: &str = "grpc-encoding";
+const ACCEPTED_ENCODINGS: (&str, HeaderValue) = ("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// Answers one call.
+pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Response<Reply> {
+    let is_grpc =
+        request.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
+    if !is_grpc {
+        let mut response =
+            Response::new(Reply::new("this port speaks OTLP over gRPC; OTLP over HTTP has its own port\n"));
+        *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return response;
+    }
+    match export(receive, request).await {
+        Ok(()) => success(),
+        Err(status) => {
+            let mut response: Response<Reply> = status.into_http();
+            response.headers_mut().insert(ACCEPTED_ENCODINGS.0, ACCEPTED_ENCODINGS.1);
+            response
+        }
+    }
+}
+
+/// The signal whose service a path names.
+fn signal_of(path: &str) -> Option<Signal> {
+    match path {
+        "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => Some(Signal::Logs),
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => Some(Signal::Traces),
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => Some(Signal::Metrics),
+        _ => None,
+    }
+}
+
+async fn export(receive: &Receive, request: Request<Incoming>) -> Result<(), Status> {
+    let path = request.uri().path();
+    let signal = signal_of(path).filter(|_| request.method() == Method::POST);
+    let Some(signal) = signal else {
+        return Err(Status::unimplemented(format!("unknown method {path}")));
+    };
+    if !receive.intake.accepts(signal) {
+        return Err(status(&Refusal::NoPipeline(signal)));
+    }
+    let gzip = match request.headers().get(ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => false,
+        Some(b"gzip") => true,
+        Some(other) => {
+            let other = String::from_utf8_lossy(other);
+            return Err(Status::unimplemented(format!("grpc-encoding {other} is not supported: use gzip or identity")));
+        }
+    };
+    let received = message(receive, request.into_body(), gzip).await.map_err(|refusal| status(&refusal))?;
+    receive.store(signal, received).await.map_err(|refusal| status(&refusal))
+}
+
+/// Bytes before each message: one of flags, four of length.
+const PREFIX: usize = 5;
+
+/// Reads the call's one message, after admitting the memory that its prefix asks for.
+async fn message(receive: &Receive, body: Incoming, gzip: bool) -> Result<Received, Refusal> {
+    let mut body = BodyReader::new(body);
+    let mut head = Vec::new();
+    while head.len() < PREFIX {
+        match body.next().await? {
+            Some(data) => head.extend_from_slice(&data),
+            None => return Err(Refusal::Framing("the call ended before its message")),
+        }
+    }
+    let compressed = match head[0] {
+        0 => false,
+        1 if gzip => true,
+        1 => return Err(Refusal::Framing("a compressed message without grpc-encoding")),
+        _ => return Err(Refusal::Framing("unknown flags before the message")),
+    };
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+    let permit = receive.admit(length, compressed).await?;
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(&head[PREFIX..]);
+    drop(head);
+    while let Some(data) = body.next().await? {
+        if bytes.len() + data.len() > length {
+            return Err(Refusal::Framing("more than one message in a unary call"));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    match bytes.len() {
+        all if all == length => Ok(Received { bytes, gzip: compressed, permit }),
+        all if all > length => Err(Refusal::Framing("more than one message in a unary call")),
+        _ => Err(Refusal::Framing("the call ended inside its message")),
+    }
+}
+
+/// An empty `Export…ServiceResponse`, which has no bytes: `partial_success` unset is full success.
+fn success() -> Response<Reply> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let mut response = Response::new(Reply::new(&[0u8; PREFIX][..]).with_trailers(trailers));
+    response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
+    response
+}
+
+/// Says a refusal as the specification wants it said ("OTLP/gRPC Response", "OTLP/gRPC Throttling").
+fn status(refusal: &Refusal) -> Status {
+    let message = refusal.to_string();
+    match refusal.class() {
+        Class::BadData => Status::new(Code::InvalidArgument, message),
+        // Without RetryInfo: the same request would be refused again.
+        Class::TooLarge => Status::new(Code::ResourceExhausted, message),
+        Class::NoPipeline => Status::new(Code::Unimplemented, message),
+        Class::Timeout => Status::new(Code::DeadlineExceeded, message),
+        Class::Full(after) => {
+            Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(after)))
+        }
+        Class::Unavailable(after) => {
+            Status::with_error_details(Code::Unavailable, message, ErrorDetails::with_retry_info(Some(after)))
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Why a request is not stored, before it is said in gRPC's or HTTP's terms.
+
+use std::time::Duration;
+
+use crate::otlp::{Malformed, Signal};
+use crate::spool;
+
+/// Why a request is not stored. The sender keeps it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    #[error("the body is not valid gzip: {0}")]
+    Gzip(std::io::Error),
+    /// The framing of the transport is broken.
+    #[error("{0}")]
+    Framing(&'static str),
+    #[error("the request is larger than {limit} bytes; send smaller batches, or raise the receiver's {key}")]
+    TooLarge { limit: usize, key: &'static str },
+    #[error("no pipeline takes {0}: add this receiver to one of {0} under service.pipelines")]
+    NoPipeline(Signal),
+    /// The memory for requests in flight is taken.
+    #[error("too many bytes are in flight; send again later")]
+    Busy,
+    #[error("the body did not arrive within {} s", .0.as_secs())]
+    Slow(Duration),
+    #[error("the body ended early: {0}")]
+    Broken(hyper::Error),
+    #[error("{0}")]
+    Log(#[from] spool::Error),
+    #[error("the receiver failed on this request; it is not stored")]
+    Panicked,
+}
+
+/// What a sender should make of a refusal, whatever the transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// The request can never be taken.
+    BadData,
+    /// It can never be taken at this size.
+    TooLarge,
+    /// Nobody takes this signal.
+    NoPipeline,
+    /// Nothing was wrong with it: send it again, not before this time.
+    Full(Duration),
+    /// As `Full`, for a passing state of the receiver.
+    Unavailable(Duration),
+    /// It came too slowly or not whole.
+    Timeout,
+}
+
+/// The delay asked for where the log names none.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Refusal {
+    pub(super) fn class(&self) -> Class {
+        match self {
+            Self::Malformed(_) | Self::Gzip(_) | Self::Framing(_) => Class::BadData,
+            Self::TooLarge { .. } => Class::TooLarge,
+            Self::NoPipeline(_) => Class::NoPipeline,
+            Self::Busy => Class::Full(RETRY_AFTER),
+            Self::Slow(_) | Self::Broken(_) => Class::Timeout,
+            Self::Panicked => Class::Unavailable(RETRY_AFTER),
+            Self::Log(error) if error.is_too_large() => Class::TooLarge,
+            Self::Log(error) => {
+                let after = error.retry_after().unwrap_or(RETRY_AFTER);
+                if error.is_full() { Class::Full(after) } else { Class::Unavailable(after) }
+            }
+        }
+    }
+}
