@@ -122,7 +122,7 @@ service:
     }
 
     fn start(&self) -> Agent {
-        Agent::start([Path::new("--config"), &self.config()])
+        Agent::start(&[], [Path::new("--config"), &self.config()])
     }
 
     /// Starts, lets the load run for a random while with the backend up or away, kills.

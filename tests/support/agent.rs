@@ -26,10 +26,13 @@ struct Said {
 }
 
 impl Agent {
-    /// Starts `tidegate run` with these arguments and listens to its standard error. Does not wait.
-    pub(crate) fn start(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+    /// Starts `tidegate run` with these variables and arguments, and listens to its standard error. Does not wait.
+    pub(crate) fn start(
+        environment: &[(&str, String)],
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.arg("run").args(arguments);
+        command.arg("run").args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn().unwrap();

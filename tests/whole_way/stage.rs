@@ -1,0 +1,153 @@
+//! The agent and its surroundings.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::documents::Documents;
+use crate::servers::{Gateway, OpenSearch};
+use crate::support::{Agent, free_port, wait_for};
+
+const READY_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// The index that `otel-config.yaml` names.
+const INDEX: &str = "kernel-events";
+
+/// Everything of one story. Dropping it ends every process.
+pub(crate) struct Stage {
+    /// Where the agent takes OTLP over gRPC.
+    pub(crate) otlp: SocketAddr,
+    pub(crate) gateway: Gateway,
+    pub(crate) opensearch: OpenSearch,
+    agent: Option<Agent>,
+    http: SocketAddr,
+    health: SocketAddr,
+    home: tempfile::TempDir,
+}
+
+/// The stories share the kernel and two cores: one at a time.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static STORY: Mutex<()> = Mutex::new(());
+    STORY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn now_ns() -> i128 {
+    jiff::Timestamp::now().as_nanosecond()
+}
+
+impl Stage {
+    /// OpenSearch runs; gateway and agent do not yet.
+    pub(crate) fn new() -> Self {
+        assert!(rustix::process::geteuid().is_root(), "kernel events need root: run as root");
+        let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let opensearch = OpenSearch::start(home.path());
+        let gateway = Gateway::new(home.path(), opensearch.address);
+        let [otlp, http, health] = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+        Self { otlp, gateway, opensearch, agent: None, http, health, home }
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// Starts the agent with `examples/agent.yaml` and waits until it is ready.
+    pub(crate) fn start_agent(&mut self) {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/agent.yaml");
+        let environment = [
+            ("TIDEGATE_OTLP_GRPC", self.otlp.to_string()),
+            ("TIDEGATE_OTLP_HTTP", self.http.to_string()),
+            ("TIDEGATE_HEALTH", self.health.to_string()),
+            ("TIDEGATE_GATEWAY", self.gateway.grpc.to_string()),
+            ("TIDEGATE_DATA_DIR", self.data().display().to_string()),
+        ];
+        let mut agent = Agent::start(&environment, [Path::new("--config"), &config]);
+        agent.wait_ready(READY_LIMIT);
+        self.agent = Some(agent);
+    }
+
+    /// kill -9.
+    pub(crate) fn kill_agent(&mut self) {
+        self.agent.take().expect("the agent runs").kill();
+    }
+
+    /// SIGTERM at the end of a story.
+    pub(crate) fn stop(mut self) {
+        let (status, said) = self.agent.take().expect("the agent runs").stop(STOP_LIMIT);
+        assert!(status.success(), "SIGTERM ended the agent with {status}\n{said}");
+    }
+
+    /// Waits for something to become true; the agent's words are shown when it does not.
+    pub(crate) fn wait(&self, what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+        let met = wait_for(limit, || condition().then_some(()));
+        let said = self.agent.as_ref().map(Agent::stderr).unwrap_or_default();
+        assert!(met.is_some(), "{what}: not within {limit:?}; the agent said\n{said}");
+    }
+
+    /// Whether the agent has a record of this event on disk that fits.
+    pub(crate) fn recorded(&self, event: &str, fits: impl Fn(&Value) -> bool) -> Option<()> {
+        let lines = self.tidegate(&["tail", "--event", event, "--from", "oldest", "-n", "100000"]);
+        let records = lines.lines().map(|line| serde_json::from_str(line).unwrap());
+        records.into_iter().any(|record: Value| fits(&record)).then_some(())
+    }
+
+    /// Every document that is in OpenSearch now.
+    pub(crate) fn documents(&self) -> Documents {
+        Documents(self.opensearch.documents(INDEX))
+    }
+
+    /// Waits until no cursor has anything pending.
+    pub(crate) fn wait_drained(&self, limit: Duration) {
+        self.wait("everything delivered", limit, || self.pending() == 0);
+    }
+
+    /// Records that some cursor has still to deliver.
+    pub(crate) fn pending(&self) -> u64 {
+        let inspection: Value = serde_json::from_str(&self.tidegate(&["spool", "inspect"])).unwrap();
+        let logs = inspection["logs"].as_array().expect("inspect lists the logs");
+        let cursors: Vec<&Value> = logs.iter().flat_map(|log| log["cursors"].as_array().unwrap()).collect();
+        assert!(!cursors.is_empty(), "no cursors: {inspection:#}");
+        cursors.iter().map(|cursor| cursor["pending_records"].as_u64().unwrap()).sum()
+    }
+
+    /// Records in the dead letters, by every cursor's ledger.
+    pub(crate) fn parked(&self) -> u64 {
+        let inspection: Value = serde_json::from_str(&self.tidegate(&["spool", "inspect"])).unwrap();
+        let logs = inspection["logs"].as_array().unwrap();
+        let ledgers = logs.iter().map(|log| log["ledger"]["parked"].as_object().expect("a ledger has parked"));
+        ledgers.flat_map(|parked| parked.values()).map(|records| records.as_u64().unwrap()).sum()
+    }
+
+    fn tidegate(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(arguments).args(["--output", "json", "--data-dir"]).arg(self.data());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "tidegate {arguments:?}: {}\n{said}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What a person needs to understand a failure, before the folder goes.
+            for log in ["gateway.log", "opensearch/stdout.log"] {
+                let text = fs::read_to_string(self.home().join(log)).unwrap_or_default();
+                let tail: Vec<&str> = text.lines().rev().take(20).collect();
+                eprintln!("--- {log}, its last lines\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            }
+            if let Some(agent) = &self.agent {
+                eprintln!("--- agent\n{}", agent.stderr());
+            }
+        }
+    }
+}
