@@ -27,6 +27,8 @@ pub mod config;
 #[cfg(feature = "agent")]
 pub mod extensions;
 #[cfg(feature = "agent")]
+pub mod listen;
+#[cfg(feature = "agent")]
 pub mod pipeline;
 #[cfg(feature = "agent")]
 pub mod receivers;

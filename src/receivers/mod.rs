@@ -4,6 +4,5 @@ pub mod kernel;
 pub mod otlp;
 
 mod intake;
-pub mod port;
 
 pub use intake::{Intake, Stored};

@@ -10,8 +10,8 @@ use super::admission::Admission;
 use super::receive::Receive;
 use super::server::{self, Versions};
 use super::{Settings, grpc, http};
+use crate::listen::{self, BindError};
 use crate::receivers::Intake;
-use crate::receivers::port;
 
 /// The ports of one receiver, listening but not yet answering.
 #[derive(Debug)]
@@ -21,57 +21,13 @@ pub struct Bound {
     admission: Admission,
 }
 
-/// A port could not be had.
-#[derive(Debug, thiserror::Error)]
-pub struct BindError {
-    endpoint: SocketAddr,
-    /// The config path of the endpoint.
-    key: String,
-    /// Who listens there, where that can be seen.
-    holder: Option<port::Holder>,
-    source: io::Error,
-}
-
-impl std::fmt::Display for BindError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { endpoint, key, holder, source } = self;
-        if source.kind() != io::ErrorKind::AddrInUse {
-            return write!(f, "cannot listen on {endpoint}: {source}; choose another with --set {key}=ADDRESS:PORT");
-        }
-        write!(f, "port {} is in use", endpoint.port())?;
-        match holder {
-            Some(holder) => write!(f, " by {holder}")?,
-            None => write!(f, " (by whom cannot be seen without root)")?,
-        }
-        let other = SocketAddr::new(endpoint.ip(), endpoint.port().checked_add(10_000).unwrap_or(14_317));
-        write!(f, ": {endpoint} is wanted by {key}; stop that process, or choose another port with --set {key}={other}")
-    }
-}
-
-impl BindError {
-    /// The endpoint that was wanted.
-    #[must_use]
-    pub fn endpoint(&self) -> SocketAddr {
-        self.endpoint
-    }
-}
-
 /// Takes the ports of the receiver with this id (`otlp`, `otlp/name`). Connections wait until [`Bound::serve`].
 ///
 /// # Errors
 /// [`BindError`], which names the port, its holder where known, and the `--set` that moves it.
 pub fn bind(id: &str, settings: &Settings) -> Result<Bound, BindError> {
     let listen = |endpoint: SocketAddr, protocol: &str| {
-        let listener = TcpListener::bind(endpoint).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        });
-        listener.map_err(|source| BindError {
-            endpoint,
-            key: format!("receivers.{id}.protocols.{protocol}.endpoint"),
-            holder: port::holder(endpoint),
-            source,
-        })
+        listen::listen(endpoint, &format!("receivers.{id}.protocols.{protocol}.endpoint"))
     };
     let grpc = match &settings.grpc {
         Some(grpc) => Some((listen(grpc.endpoint, "grpc")?, grpc.max_message_bytes)),

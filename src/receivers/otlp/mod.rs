@@ -18,7 +18,7 @@ mod server;
 mod settings;
 
 pub use admission::Admission;
-pub use bind::{BindError, Bound, bind};
+pub use bind::{Bound, bind};
 pub use settings::{GrpcSettings, HttpSettings, Settings};
 
 #[cfg(test)]
