@@ -1,4 +1,29 @@
 //! The exporter `debug`: one readable line per record on standard output.
+//!
+//! A thread of its own writes, so that a reader that has stopped (a full pipe, a held terminal) stops neither the
+//! drain nor the agent: meanwhile requests are answered "retry" and stay in the log. When the reader is gone for
+//! good, what would be shown is dropped.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::io::Errno;
+use tokio::sync::{Mutex, oneshot};
+
+use super::sink::{Request, SendError, Sent, Sink};
+use crate::otlp::record;
+use crate::otlp::render::{Detail, Renderer};
+
+/// How long a reader may take before it counts as stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The checked configuration of the exporter `debug`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,4 +42,136 @@ pub enum Verbosity {
     Normal,
     /// Every field of every record.
     Detailed,
+}
+
+/// Standard output as a backend. Clones write in turn: one for each pipeline that names the exporter.
+#[derive(Debug, Clone)]
+pub struct DebugSink {
+    verbosity: Verbosity,
+    renderer: Renderer,
+    patience: Duration,
+    output: Arc<Mutex<Output>>,
+}
+
+#[derive(Debug)]
+struct Output {
+    writer: SyncSender<Chunk>,
+    /// What the writer was given and has not answered for.
+    unfinished: Option<Unfinished>,
+    /// Nobody reads any more.
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Unfinished {
+    payload: Bytes,
+    done: oneshot::Receiver<io::Result<()>>,
+}
+
+/// Text on its way to the writer.
+struct Chunk {
+    text: String,
+    done: oneshot::Sender<io::Result<()>>,
+}
+
+impl DebugSink {
+    /// A sink on standard output, in colours when that is a terminal and `NO_COLOR` is unset.
+    ///
+    /// # Errors
+    /// Standard output cannot be duplicated, or no thread can be started.
+    pub fn stdout(settings: &Settings) -> io::Result<Self> {
+        let stdout = io::stdout();
+        let styled = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+        // Not through `io::Stdout`: while its lock is held by a stopped write, nobody else could print.
+        let file = File::from(stdout.as_fd().try_clone_to_owned()?);
+        Self::to(file, settings, styled)
+    }
+
+    fn to(out: impl Write + Send + 'static, settings: &Settings, styled: bool) -> io::Result<Self> {
+        // One chunk at most is with the writer; the next waits for its answer.
+        let (writer, chunks) = sync_channel(1);
+        std::thread::Builder::new().name("debug".into()).spawn(move || write_all(out, &chunks))?;
+        let detail = match settings.verbosity {
+            Verbosity::Basic | Verbosity::Normal => Detail::Brief,
+            Verbosity::Detailed => Detail::Full,
+        };
+        Ok(Self {
+            verbosity: settings.verbosity,
+            renderer: Renderer::new(detail, styled),
+            patience: PATIENCE,
+            output: Arc::new(Mutex::new(Output { writer, unfinished: None, closed: false })),
+        })
+    }
+
+    fn render(&self, request: &Request) -> Result<String, SendError> {
+        if self.verbosity == Verbosity::Basic {
+            return Ok(format!("{}: {} items, {} bytes\n", request.signal, request.items, request.payload.len()));
+        }
+        let decoded = record::Request::decode(request.signal, &request.payload)
+            .map_err(|error| SendError::BadData { reason: error.to_string() })?;
+        let mut text = String::new();
+        decoded.records().iter().for_each(|record| self.renderer.write(record, &mut text));
+        Ok(text)
+    }
+}
+
+impl Sink for DebugSink {
+    async fn send(&self, request: Request) -> Result<Sent, SendError> {
+        let mut output = self.output.lock().await;
+        if let Some(payload) = output.finish(self.patience).await?
+            && payload == request.payload
+        {
+            // Written at last, after its first attempt was answered "retry".
+            return Ok(Sent::default());
+        }
+        if output.closed {
+            return Ok(Sent::default());
+        }
+        let (done, answer) = oneshot::channel();
+        let chunk = Chunk { text: self.render(&request)?, done };
+        if output.writer.try_send(chunk).is_err() {
+            return Err(retry("the thread that writes standard output is gone"));
+        }
+        output.unfinished = Some(Unfinished { payload: request.payload, done: answer });
+        output.finish(self.patience).await?;
+        Ok(Sent::default())
+    }
+}
+
+impl Output {
+    /// Waits for what the writer has, and gives its payload back when it was written or is dropped for good.
+    async fn finish(&mut self, patience: Duration) -> Result<Option<Bytes>, SendError> {
+        let Some(unfinished) = &mut self.unfinished else { return Ok(None) };
+        let Ok(answer) = tokio::time::timeout(patience, &mut unfinished.done).await else {
+            return Err(retry("standard output is not read"));
+        };
+        let payload = self.unfinished.take().map(|unfinished| unfinished.payload);
+        match answer {
+            Ok(Ok(())) => Ok(payload),
+            Ok(Err(error)) if is_gone(&error) => {
+                tracing::warn!(%error, "exporter debug: standard output is closed; nothing more is shown");
+                self.closed = true;
+                Ok(payload)
+            }
+            Ok(Err(error)) => Err(retry(&format!("standard output: {error}"))),
+            Err(_) => Err(retry("the thread that writes standard output is gone")),
+        }
+    }
+}
+
+fn retry(reason: &str) -> SendError {
+    SendError::Retry { reason: reason.into(), after: None }
+}
+
+/// The reader went away and will not come back: a closed pipe, a terminal that hung up.
+fn is_gone(error: &io::Error) -> bool {
+    [Errno::PIPE, Errno::IO, Errno::BADF].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn write_all(mut out: impl Write, chunks: &Receiver<Chunk>) {
+    for Chunk { text, done } in chunks {
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        // The asker may have given up; the next one asks for this answer.
+        done.send(written).ok();
+    }
 }

@@ -1,0 +1,93 @@
+use std::io::Read as _;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use prost::Message as _;
+
+use super::*;
+use crate::otlp::Signal;
+
+fn request(events: &[&str]) -> Request {
+    let log = |event: &&str| LogRecord { severity_number: 9, event_name: (*event).into(), ..Default::default() };
+    let scope_logs = vec![ScopeLogs { log_records: events.iter().map(log).collect(), ..Default::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..Default::default() }];
+    let payload = Bytes::from(ExportLogsServiceRequest { resource_logs }.encode_to_vec());
+    Request { signal: Signal::Logs, payload, items: events.len() as u64 }
+}
+
+/// A sink on a pipe, and the pipe's other end.
+fn piped(verbosity: Verbosity) -> (DebugSink, io::PipeReader) {
+    let (reader, writer) = io::pipe().unwrap();
+    (DebugSink::to(writer, &Settings { verbosity }, false).unwrap(), reader)
+}
+
+fn read(mut reader: io::PipeReader, length: usize) -> String {
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn normal_is_one_line_per_record() {
+    let (sink, reader) = piped(Verbosity::Normal);
+    sink.send(request(&["a.b", "c.d"])).await.unwrap();
+    sink.clone().send(request(&["e.f"])).await.unwrap();
+    let expected = "- INFO  a.b\n- INFO  c.d\n- INFO  e.f\n";
+    assert_eq!(read(reader, expected.len()), expected);
+}
+
+#[tokio::test]
+async fn basic_is_one_line_per_request() {
+    let (sink, reader) = piped(Verbosity::Basic);
+    let request = request(&["a.b", "c.d"]);
+    let expected = format!("logs: 2 items, {} bytes\n", request.payload.len());
+    sink.send(request).await.unwrap();
+    assert_eq!(read(reader, expected.len()), expected);
+}
+
+#[tokio::test]
+async fn a_payload_that_is_no_request_is_bad_data() {
+    let (sink, _reader) = piped(Verbosity::Detailed);
+    let broken = Request { payload: Bytes::from_static(b"\x0a\xff"), ..request(&[]) };
+    assert!(matches!(sink.send(broken).await.unwrap_err(), SendError::BadData { .. }));
+}
+
+#[tokio::test]
+async fn a_stopped_reader_gets_each_line_once_when_it_goes_on() {
+    let (mut sink, reader) = piped(Verbosity::Normal);
+    sink.patience = Duration::from_millis(20);
+    // More than a pipe holds.
+    let event = "x".repeat(200_000);
+    let large = request(&[&event]);
+    for _ in 0..3 {
+        let error = sink.send(large.clone()).await.unwrap_err();
+        assert!(matches!(error, SendError::Retry { .. }), "{error:?}");
+        assert!(error.to_string().contains("not read"), "{error}");
+    }
+    let expected = format!("- INFO  {event}\n- INFO  after\n");
+    let length = expected.len();
+    let reading = std::thread::spawn(move || read(reader, length));
+    sink.patience = Duration::from_secs(30);
+    sink.send(large).await.unwrap();
+    sink.send(request(&["after"])).await.unwrap();
+    assert_eq!(reading.join().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn when_the_reader_is_gone_requests_pass() {
+    let (sink, reader) = piped(Verbosity::Normal);
+    drop(reader);
+    sink.send(request(&["a"])).await.unwrap();
+    assert!(sink.output.lock().await.closed);
+    sink.send(request(&["b"])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_behind_standard_output_is_retried() {
+    #[allow(clippy::disallowed_methods, reason = "a device that is always full")]
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let sink = DebugSink::to(full, &Settings::default(), false).unwrap();
+    let error = sink.send(request(&["a"])).await.unwrap_err();
+    assert!(matches!(error, SendError::Retry { .. }), "{error:?}");
+    assert!(!sink.output.lock().await.closed);
+}
