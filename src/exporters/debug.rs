@@ -7,9 +7,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -82,9 +81,7 @@ impl DebugSink {
     pub fn stdout(settings: &Settings) -> io::Result<Self> {
         let stdout = io::stdout();
         let styled = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
-        // Not through `io::Stdout`: while its lock is held by a stopped write, nobody else could print.
-        let file = File::from(stdout.as_fd().try_clone_to_owned()?);
-        Self::to(file, settings, styled)
+        Self::to(Unlocked(stdout.as_fd().try_clone_to_owned()?), settings, styled)
     }
 
     fn to(out: impl Write + Send + 'static, settings: &Settings, styled: bool) -> io::Result<Self> {
@@ -166,6 +163,19 @@ fn retry(reason: &str) -> SendError {
 /// The reader went away and will not come back: a closed pipe, a terminal that hung up.
 fn is_gone(error: &io::Error) -> bool {
     [Errno::PIPE, Errno::IO, Errno::BADF].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Standard output without the lock of `io::Stdout`: a write that has stopped would keep everybody from printing.
+struct Unlocked(OwnedFd);
+
+impl Write for Unlocked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(&self.0, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn write_all(mut out: impl Write, chunks: &Receiver<Chunk>) {

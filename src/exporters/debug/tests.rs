@@ -85,8 +85,8 @@ async fn when_the_reader_is_gone_requests_pass() {
 #[tokio::test]
 async fn a_full_disk_behind_standard_output_is_retried() {
     #[allow(clippy::disallowed_methods, reason = "a device that is always full")]
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    let sink = DebugSink::to(full, &Settings::default(), false).unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let sink = DebugSink::to(Unlocked(full.into()), &Settings::default(), false).unwrap();
     let error = sink.send(request(&["a"])).await.unwrap_err();
     assert!(matches!(error, SendError::Retry { .. }), "{error:?}");
     assert!(!sink.output.lock().await.closed);
