@@ -7,6 +7,10 @@ pub struct Settings {
     pub event_name_attribute: bool,
     /// Write `process.command_line`, after redaction.
     pub command_line: bool,
+    /// Write `kernel.signal.fault_address` for crashes.
+    pub fault_address: bool,
+    /// The rings between the kernel and the agent.
+    pub rings: RingSettings,
     /// `kernel.oom.kill`.
     pub oom_kill: EventSettings,
     /// `kernel.process.crash`.
@@ -60,5 +64,22 @@ pub struct HungTaskSettings {
 impl Default for HungTaskSettings {
     fn default() -> Self {
         Self { event: EventSettings::default(), stacks: true, max_stacks: 20 }
+    }
+}
+
+/// Room for records that the agent has not read yet, in bytes: powers of two, at least a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingSettings {
+    /// Out-of-memory kills, crashes, hung tasks.
+    pub urgent: u32,
+    /// Drops and retransmits.
+    pub bulk: u32,
+    /// Births and deaths of cgroups.
+    pub cgroups: u32,
+}
+
+impl Default for RingSettings {
+    fn default() -> Self {
+        Self { urgent: 512 << 10, bulk: 256 << 10, cgroups: 128 << 10 }
     }
 }

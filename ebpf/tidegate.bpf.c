@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* One object from all topics: they share the rings and the counters, and are loaded program by program. */
+#include "cgroup.bpf.c"
+#include "crash.bpf.c"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,70 @@
+//! What the rings had no room for: how many, by the kernel's counters; which, by the steps in the sequences.
+
+use aya::maps::{MapData, PerCpuArray};
+
+use super::catalogue::Kind;
+use super::decode::Head;
+use super::hooks::{COUNTING, Hook};
+use super::loss::{Cause, Losses};
+
+/// One hook's counters: `struct counters` of `ebpf/hook.h`. Exactly: seen = suppressed + lost + emitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Events that the hook's own filter let through.
+    pub seen: u64,
+    /// Above `max_per_second`.
+    pub suppressed: u64,
+    /// The ring had no room.
+    pub lost: u64,
+    /// Written to the ring.
+    pub emitted: u64,
+    /// Turned away by the event's filter: benign drop reasons, second threads of a crash. Not seen.
+    pub ignored: u64,
+}
+
+/// Reads a hook's counters, summed over the CPUs. None when the map cannot be read.
+pub(super) fn counters(map: &PerCpuArray<MapData, [u64; 5]>, hook: Hook) -> Option<Counters> {
+    let values = map.get(&(hook as u32), 0).ok()?;
+    let mut sum = [0_u64; 5];
+    for cpu in values.iter() {
+        sum.iter_mut().zip(cpu).for_each(|(sum, value)| *sum += value);
+    }
+    let [seen, suppressed, lost, emitted, ignored] = sum;
+    Some(Counters { seen, suppressed, lost, emitted, ignored })
+}
+
+/// What is known of each hook's losses so far.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    highest: [Option<(u64, u64)>; COUNTING],
+    told: [u64; COUNTING],
+}
+
+impl Gaps {
+    /// Follows a hook's sequence: a step over numbers says which records are missing. Two CPUs may take their numbers
+    /// and their room in different orders, so a step alone is no loss: `count` says how many are.
+    pub(super) fn saw(&mut self, head: &Head, unix_nanos: u64, losses: &mut Losses) {
+        let highest = &mut self.highest[head.hook as usize];
+        let (last, last_time) = highest.unwrap_or((0, unix_nanos));
+        if head.sequence > last + 1 {
+            losses.locate(cause(head.hook), (last + 1, head.sequence - 1), last_time);
+        }
+        if head.sequence > last {
+            *highest = Some((head.sequence, unix_nanos));
+        }
+    }
+
+    /// Counts what the kernel counted as lost since the last time.
+    pub(super) fn count(&mut self, map: &PerCpuArray<MapData, [u64; 5]>, losses: &mut Losses, unix_nanos: u64) {
+        for hook in Hook::ALL.into_iter().filter(|hook| hook.counts()) {
+            let Some(counters) = counters(map, hook) else { continue };
+            let told = &mut self.told[hook as usize];
+            losses.add(cause(hook), counters.lost - *told, 0, unix_nanos);
+            *told = counters.lost;
+        }
+    }
+}
+
+fn cause(hook: Hook) -> Cause {
+    Cause { stage: "ring", reason: "ring_full", hook: Some(hook), kind: Kind::of_hook(hook) }
+}

@@ -1,0 +1,110 @@
+//! What was lost, counted by where and why, and told as `collector.loss`.
+
+use std::collections::BTreeMap;
+
+use super::catalogue::Kind;
+use super::clock;
+use super::event::{Attributes, Event};
+use super::hooks::Hook;
+
+/// Where and why something was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cause {
+    /// `ring`, `decode`, `receiver`.
+    pub stage: &'static str,
+    /// `ring_full`, `malformed`, `log_full`, …
+    pub reason: &'static str,
+    /// The hook, where one is known.
+    pub hook: Option<Hook>,
+    /// The event, where one is known.
+    pub kind: Option<Kind>,
+}
+
+/// What was lost for one cause since it was last told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Loss {
+    count: u64,
+    bytes: u64,
+    total: u64,
+    first_unix_nanos: u64,
+    last_unix_nanos: u64,
+    sequences: Option<(u64, u64)>,
+}
+
+/// The counts of all causes.
+#[derive(Debug, Default)]
+pub(super) struct Losses(BTreeMap<Cause, Loss>);
+
+impl Losses {
+    /// Counts `count` records lost until `unix_nanos`.
+    pub(super) fn add(&mut self, cause: Cause, count: u64, bytes: u64, unix_nanos: u64) {
+        if count == 0 {
+            return;
+        }
+        let loss = self.0.entry(cause).or_default();
+        if loss.count == 0 {
+            loss.first_unix_nanos = unix_nanos;
+        }
+        loss.count += count;
+        loss.total += count;
+        loss.bytes += bytes;
+        loss.last_unix_nanos = loss.last_unix_nanos.max(unix_nanos);
+    }
+
+    /// Says between which sequence numbers and times the lost records of a cause lie; `add` says how many they are.
+    pub(super) fn locate(&mut self, cause: Cause, sequences: (u64, u64), first_unix_nanos: u64) {
+        let loss = self.0.entry(cause).or_default();
+        let (first, last) = loss.sequences.unwrap_or(sequences);
+        loss.sequences = Some((first.min(sequences.0), last.max(sequences.1)));
+        if loss.count == 0 {
+            loss.first_unix_nanos = first_unix_nanos;
+        }
+    }
+
+    /// All that was ever lost for a cause.
+    #[cfg(test)]
+    pub fn total(&self, cause: Cause) -> u64 {
+        self.0.get(&cause).map_or(0, |loss| loss.total)
+    }
+
+    /// One event for each cause with something untold, which is told by it. `begin` gives each its common attributes.
+    pub(super) fn tell(&mut self, mut begin: impl FnMut(Kind) -> Event) -> Vec<Event> {
+        let untold = self.0.iter_mut().filter(|(_, loss)| loss.count > 0);
+        untold
+            .map(|(cause, loss)| {
+                let mut event = begin(Kind::Loss);
+                describe(&mut event.attributes, *cause, loss);
+                event.body = body(*cause, loss.count);
+                *loss = Loss { total: loss.total, ..Loss::default() };
+                event
+            })
+            .collect()
+    }
+}
+
+fn describe(attributes: &mut Attributes, cause: Cause, loss: &Loss) {
+    attributes.text("collector.loss.stage", cause.stage.to_owned());
+    attributes.text("collector.loss.reason", cause.reason.to_owned());
+    attributes.int("collector.loss.count", loss.count);
+    attributes.nonzero("collector.loss.bytes", loss.bytes);
+    attributes.text("collector.loss.signal", "logs".to_owned());
+    attributes.text("collector.loss.component", "kernel".to_owned());
+    attributes.text("kernel.event.name", cause.kind.map(|kind| kind.name().to_owned()));
+    // The hook of the record itself would be another attribute of the same name: this is the hook that lost.
+    attributes.text("kernel.hook.name", cause.hook.map(|hook| hook.name().to_owned()));
+    attributes.text("collector.loss.first_time", clock::rfc3339(loss.first_unix_nanos));
+    attributes.text("collector.loss.last_time", clock::rfc3339(loss.last_unix_nanos));
+    attributes.some_int("collector.loss.first_sequence", loss.sequences.map(|(first, _)| first));
+    attributes.some_int("collector.loss.last_sequence", loss.sequences.map(|(_, last)| last));
+    attributes.int("collector.loss.total", loss.total);
+}
+
+fn body(cause: Cause, count: u64) -> String {
+    let what = match (cause.kind, cause.hook) {
+        (Some(kind), _) => kind.name(),
+        (None, Some(hook)) => hook.name(),
+        (None, None) => "kernel",
+    };
+    let records = if count == 1 { "record" } else { "records" };
+    format!("{count} {records} of {what} lost: {} ({})", cause.reason, cause.stage)
+}

@@ -1,0 +1,149 @@
+//! Between the rings and the log: the kernel cannot be asked to wait, so what the log refuses is kept for a while.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::catalogue::Kind;
+use crate::otlp::Signal;
+use crate::receivers::{Intake, Stored};
+use crate::spool::Error;
+
+/// What is kept in memory while the log does not take it (LOG.md rule 12).
+pub(super) const CAPACITY: usize = 4 << 20;
+/// How long after a refusal without a delay of its own the log is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// One export request on its way into the log.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub payload: Bytes,
+    /// How many records of each event it holds.
+    pub kinds: Vec<(Kind, u64)>,
+}
+
+impl Request {
+    fn items(&self) -> u32 {
+        u32::try_from(self.kinds.iter().map(|(_, count)| count).sum::<u64>()).unwrap_or(u32::MAX)
+    }
+}
+
+/// A request that was given up, and why.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub request: Request,
+    pub reason: &'static str,
+}
+
+type Durable = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// Requests that the log does not have durable yet, oldest first.
+pub(super) struct Outbox {
+    intake: Intake,
+    waiting: VecDeque<Request>,
+    in_flight: VecDeque<(Request, Durable)>,
+    bytes: usize,
+    retry_at: Option<Instant>,
+    lost: Vec<Lost>,
+}
+
+impl Outbox {
+    pub(super) fn new(intake: Intake) -> Self {
+        Self {
+            intake,
+            waiting: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            bytes: 0,
+            retry_at: None,
+            lost: Vec::new(),
+        }
+    }
+
+    /// Takes a request. Beyond the capacity it is lost: what came first stays, since it is nearer to the cause.
+    pub(super) fn offer(&mut self, request: Request) {
+        if self.bytes + request.payload.len() > CAPACITY {
+            self.lost.push(Lost { request, reason: "log_full" });
+            return;
+        }
+        self.bytes += request.payload.len();
+        self.waiting.push_back(request);
+    }
+
+    /// Moves what can move; never waits.
+    pub(super) fn pump(&mut self) {
+        self.collect_acks();
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        self.retry_at = None;
+        while let Some(request) = self.waiting.pop_front() {
+            match self.intake.append(Signal::Logs, &request.payload, request.items()) {
+                Ok(stored) => self.in_flight.push_back((request, durable(stored))),
+                Err(error) if error.is_too_large() => self.give_up(request, "too_large"),
+                Err(error) if error.is_closed() => self.give_up(request, "log_closed"),
+                Err(error) => {
+                    self.waiting.push_front(request);
+                    self.retry_at = Some(Instant::now() + error.retry_after().unwrap_or(RETRY));
+                    break;
+                }
+            }
+        }
+        self.collect_acks();
+    }
+
+    /// Whether the log refused last time.
+    pub(super) fn is_refused(&self) -> bool {
+        self.retry_at.is_some()
+    }
+
+    /// Whether nothing is on its way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// What was given up since the last call.
+    pub(super) fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Records that are not durable yet.
+    pub(super) fn pending_records(&self) -> u64 {
+        let waiting = self.waiting.iter().map(|request| u64::from(request.items()));
+        waiting.chain(self.in_flight.iter().map(|(request, _)| u64::from(request.items()))).sum()
+    }
+
+    /// Acks come in the order of appends. A failed one means that the log could not keep it: it is offered again.
+    fn collect_acks(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut again = Vec::new();
+        while let Some((_, durable)) = self.in_flight.front_mut() {
+            let Poll::Ready(result) = durable.as_mut().poll(&mut context) else { break };
+            let Some((request, _)) = self.in_flight.pop_front() else { break };
+            match result {
+                Ok(()) => self.bytes -= request.payload.len(),
+                Err(error) if error.is_closed() => self.give_up(request, "log_closed"),
+                Err(_) => again.push(request),
+            }
+        }
+        if !again.is_empty() {
+            self.retry_at = Some(Instant::now() + RETRY);
+        }
+        for request in again.into_iter().rev() {
+            self.waiting.push_front(request);
+        }
+    }
+
+    fn give_up(&mut self, request: Request, reason: &'static str) {
+        self.bytes -= request.payload.len();
+        self.lost.push(Lost { request, reason });
+    }
+}
+
+/// Boxed, because an async function's future has no name to put into a field.
+fn durable(stored: Stored) -> Durable {
+    Box::pin(stored.durable())
+}

@@ -1,0 +1,21 @@
+//! Which rights this process has.
+
+/// The bit of CAP_SYSLOG.
+pub(super) const CAP_SYSLOG: u32 = 34;
+/// The bit of CAP_PERFMON.
+pub(super) const CAP_PERFMON: u32 = 38;
+/// The bit of CAP_BPF.
+pub(super) const CAP_BPF: u32 = 39;
+/// The bit of CAP_SYS_PTRACE.
+pub(super) const CAP_SYS_PTRACE: u32 = 19;
+
+/// Whether a capability is in the effective set.
+pub(super) fn effective(bit: u32) -> bool {
+    effective_set() >> bit & 1 == 1
+}
+
+fn effective_set() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0)
+}

@@ -1,0 +1,83 @@
+//! `kernel.process.crash`.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use crate::actions::act;
+use crate::harness::{agent, check_common, now};
+
+const HOOK: &str = "tp_btf/signal_deliver";
+
+#[test]
+fn a_shell_killed_by_segv_is_a_crash_with_its_executable_and_sender() {
+    let agent = agent();
+    let began = now();
+    let mut child = Command::new("sh").args(["-c", "kill -SEGV $$"]).spawn().expect("sh");
+    let pid = i64::from(child.id());
+    assert_eq!(child.wait().expect("wait").signal(), Some(11));
+    let ended = now();
+
+    let record = agent.wait("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(pid));
+    println!("{}", record.show());
+    check_common(&record, 17, HOOK, began, ended);
+    assert_eq!(record.int("kernel.signal.number"), 11);
+    assert_eq!(record.text("kernel.signal.name"), "SIGSEGV");
+    assert_eq!(record.int("kernel.signal.code"), 0);
+    assert_eq!(record.text("kernel.signal.code_name"), "SI_USER");
+    assert_eq!(record.int("kernel.signal.sender.pid"), pid);
+    assert_eq!(record.int("process.vpid"), pid);
+    assert_eq!(record.int("process.parent_pid"), i64::from(std::process::id()));
+    assert_eq!(record.int("process.user.id"), 0);
+    assert_eq!(record.int("kernel.thread.id"), pid);
+    let sh = std::fs::canonicalize(which("sh")).expect("the shell's path");
+    assert_eq!(record.text("process.executable.path"), sh.to_str().expect("UTF-8"));
+    assert_eq!(record.text("process.executable.name"), sh.file_name().expect("a name").to_str().expect("UTF-8"));
+    assert!(record.text("process.command_line").ends_with("-c kill -SEGV $$"), "{}", record.show());
+    assert!(record.int("kernel.netns.inode") > 0);
+    assert!(record.text("process.creation.time").ends_with('Z'));
+    let path = record.text("kernel.cgroup.path");
+    let ours = std::fs::read_to_string("/proc/self/cgroup").expect("own cgroups");
+    assert!(ours.lines().any(|line| line.ends_with(&format!(":{path}"))), "{path} is none of {ours}");
+}
+
+#[test]
+fn an_abort_is_a_crash_once_a_process() {
+    let agent = agent();
+    let began = now();
+    let mut child = act("abort").spawn().expect("this binary");
+    let pid = i64::from(child.id());
+    assert_eq!(child.wait().expect("wait").signal(), Some(6));
+    let ended = now();
+
+    let is_ours = |record: &crate::harness::Record| record.maybe_int("process.pid") == Some(pid);
+    let record = agent.wait("kernel.process.crash", is_ours);
+    check_common(&record, 17, HOOK, began, ended);
+    assert_eq!(record.text("kernel.signal.name"), "SIGABRT");
+    assert_eq!(record.text("kernel.signal.code_name"), "SI_TKILL");
+    // A later crash shows that nothing more of the first is on its way.
+    let mut later = act("abort").spawn().expect("this binary");
+    let later_pid = i64::from(later.id());
+    later.wait().expect("wait");
+    agent.wait("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(later_pid));
+    assert_eq!(agent.all("kernel.process.crash", is_ours).len(), 1);
+}
+
+#[test]
+fn a_handled_signal_is_no_crash() {
+    let agent = agent();
+    let mut child = Command::new("sh").args(["-c", "trap : ABRT; kill -ABRT $$; exit 7"]).spawn().expect("sh");
+    let pid = i64::from(child.id());
+    assert_eq!(child.wait().expect("wait").code(), Some(7));
+    let mut later = act("abort").spawn().expect("this binary");
+    let later_pid = i64::from(later.id());
+    later.wait().expect("wait");
+    agent.wait("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(later_pid));
+    assert!(agent.all("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(pid)).is_empty());
+}
+
+fn which(program: &str) -> std::path::PathBuf {
+    let path = std::env::var("PATH").expect("PATH");
+    let found =
+        path.split(':').map(|directory| std::path::Path::new(directory).join(program)).find(|file| file.exists());
+    found.unwrap_or_else(|| panic!("{program} is not in {path}"))
+}

@@ -1,0 +1,8 @@
+//! Kernel events, triggered for real: `cargo test --test kernel`, as root. The same binary runs on Debian's 6.1 and 6.12
+//! in an emulator (`tests/kernel/vm.sh`), so nothing here needs more than what that script puts into the guest.
+//!
+//! Other programs make events too: every assertion filters on its own pid, port or network namespace.
+
+mod actions;
+mod crash;
+mod harness;
