@@ -146,41 +146,26 @@ impl Extract {
     }
 }
 
-/// The two parts of a request that was cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Halves {
-    /// The first part.
-    pub left: Bytes,
-    /// Items in the first part; at least one.
-    pub left_items: u32,
-    /// The rest.
-    pub right: Bytes,
-    /// Items in the rest; at least one.
-    pub right_items: u32,
-}
-
-/// Cuts a request between two items, as near to the middle of its bytes as they allow. `None` with fewer than two
-/// items. What surrounds the items is in both parts, so a part can be as large as the whole when that is what is large.
+/// Where to cut `range` of a request's items in two, as near to the middle of their bytes as whole items allow: the
+/// first item of the second part. `None` when there are fewer than two items in the range.
 ///
 /// # Errors
 /// [`Malformed`] where the structure down to the items is broken.
-pub fn halve(signal: Signal, payload: &[u8]) -> Result<Option<Halves>, Malformed> {
+pub fn middle(signal: Signal, payload: &[u8], range: Range<u32>) -> Result<Option<u32>, Malformed> {
     let mut items = Items::new(path(signal), Reader::new(payload));
-    let (mut left_items, mut total) = (0u32, 0u32);
-    while let Some(item) = items.next_item()? {
-        total = total.saturating_add(1);
-        if item.end <= payload.len() / 2 {
-            left_items = total;
+    let mut ends = Vec::new();
+    let mut start = 0;
+    for i in 0..range.end {
+        let Some(item) = items.next_item()? else { break };
+        if i == range.start {
+            start = item.start;
+        }
+        if i >= range.start {
+            ends.push(item.end);
         }
     }
-    if total < 2 {
-        return Ok(None);
-    }
-    let left_items = left_items.clamp(1, total - 1);
-    Ok(Some(Halves {
-        left: extract(signal, payload, 0..left_items)?,
-        left_items,
-        right: extract(signal, payload, left_items..total)?,
-        right_items: total - left_items,
-    }))
+    let Some(last) = ends.len().checked_sub(1).filter(|last| *last > 0) else { return Ok(None) };
+    let half = start + (ends[last] - start) / 2;
+    let left = ends.partition_point(|end| *end <= half).clamp(1, last);
+    Ok(Some(range.start + left as u32))
 }

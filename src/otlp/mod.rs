@@ -1,7 +1,7 @@
 //! OTLP bytes: validate, count, concatenate, cut — without decoding.
 //!
 //! A log holds export requests as they came. What has to be known about them is read off the protobuf wire format in
-//! place: [`validate`] before anything is stored, [`count`] for the ledger, [`concat`] to make batches, [`halve`] and
+//! place: [`validate`] before anything is stored, [`count`] for the ledger, [`concat`] to make batches, [`middle`] and
 //! [`extract`] to find the one record that a backend refuses. Nothing here panics on any bytes, and nothing recurses
 //! as deep as a client nests.
 
@@ -18,7 +18,7 @@ mod signal;
 mod validate;
 mod wire;
 
-pub use items::{Halves, concat, count, extract, halve};
+pub use items::{concat, count, extract, middle};
 pub use signal::Signal;
 pub use validate::validate;
 pub use wire::{Fault, Malformed};

@@ -261,10 +261,10 @@ fn poke(signal: Signal, payload: &[u8]) {
     if let Ok(items) = count(signal, payload) {
         let part = extract(signal, payload, items / 3..items / 2 + 1).unwrap();
         assert!(part.len() <= payload.len());
-        assert!(halve(signal, payload).is_ok());
+        assert!(middle(signal, payload, 0..items).unwrap().is_none_or(|cut| cut > 0 && cut < items));
     } else {
         assert!(validate(signal, payload).is_err(), "validated, but not countable");
-        assert!(halve(signal, payload).is_err());
+        assert!(middle(signal, payload, 0..u32::MAX).is_err());
     }
 }
 
@@ -299,17 +299,18 @@ proptest! {
     }
 
     #[test]
-    fn halves_are_valid_and_together_the_whole((signal, payload) in any_request()) {
+    fn cut_in_the_middle_the_parts_are_together_the_whole((signal, payload) in any_request(), skip in 0..4u32) {
         let items = items_of(signal, &payload);
-        match halve(signal, &payload).unwrap() {
-            None => prop_assert!(items.len() < 2),
-            Some(halves) => {
-                prop_assert_eq!(validate(signal, &halves.left), Ok(halves.left_items));
-                prop_assert_eq!(validate(signal, &halves.right), Ok(halves.right_items));
-                prop_assert!(halves.left_items > 0 && halves.right_items > 0);
-                let mut together = items_of(signal, &halves.left);
-                together.extend(items_of(signal, &halves.right));
-                prop_assert_eq!(together, items);
+        let total = items.len() as u32;
+        match middle(signal, &payload, skip..total).unwrap() {
+            None => prop_assert!(total < skip + 2),
+            Some(cut) => {
+                prop_assert!(cut > skip && cut < total);
+                let left = extract(signal, &payload, skip..cut).unwrap();
+                let right = extract(signal, &payload, cut..total).unwrap();
+                let mut together = items_of(signal, &left);
+                together.extend(items_of(signal, &right));
+                prop_assert_eq!(&together[..], &items[skip as usize..]);
             }
         }
     }
@@ -417,9 +418,25 @@ fn faults_name_their_place() {
 }
 
 #[test]
+fn the_middle_is_that_of_the_bytes() {
+    let record = |size| LogRecord { severity_text: "x".repeat(size), ..LogRecord::default() };
+    let log_records = [10, 10, 10, 1000].map(record).to_vec();
+    let request = LogsRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs { log_records, ..ScopeLogs::default() }],
+            ..ResourceLogs::default()
+        }],
+    }
+    .encode_to_vec();
+    assert_eq!(middle(Signal::Logs, &request, 0..4), Ok(Some(3)));
+    assert_eq!(middle(Signal::Logs, &request, 0..3), Ok(Some(1)));
+    assert_eq!(middle(Signal::Logs, &request, 3..4), Ok(None));
+}
+
+#[test]
 fn an_empty_request_is_valid_and_holds_nothing() {
     for signal in Signal::ALL {
         assert_eq!(validate(signal, b""), Ok(0));
-        assert_eq!(halve(signal, b""), Ok(None));
+        assert_eq!(middle(signal, b"", 0..u32::MAX), Ok(None));
     }
 }
