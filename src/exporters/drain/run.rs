@@ -1,0 +1,332 @@
+//! The loop between a cursor, which blocks, and a sink, which does not.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Settings;
+use super::flow::{Flow, Parking};
+use super::piece::Piece;
+use crate::exporters::{SendError, Sent, Sink, State, Status};
+use crate::otlp::Signal;
+use crate::spool::{Cursor, DeadLetter, Error, Frame};
+
+/// How long a stop waits for requests that a working backend is about to answer: each saves a duplicate.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// The pause after the log could not be read or written.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
+/// The pause when the log said that there is more and there was not.
+const EMPTY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Delivers what `cursor` reads to `sink` until `shutdown` completes or the log is closed; then gives the cursor back,
+/// flushed. What is not delivered stays in the log. A backend that does not answer never delays the stop; one that
+/// works is given a second to answer what is in flight.
+///
+/// Needs a tokio runtime with time; the cursor's disk work is done on its blocking threads.
+pub async fn run<S: Sink>(
+    cursor: Cursor,
+    sink: Arc<S>,
+    settings: Settings,
+    status: Arc<Status>,
+    shutdown: impl Future<Output = ()>,
+) -> Cursor {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut drain = Drain::new(sink, settings, status);
+    let mut cursor = drain.turn(cursor).await;
+    loop {
+        let readable = cursor.readable();
+        let is_waiting = drain.is_waiting_for_log();
+        let wake = drain.wake_at();
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(joined) = drain.sends.join_next_with_id() => drain.joined(joined),
+            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            () = readable, if is_waiting => drain.woken(),
+        }
+        cursor = drain.turn(cursor).await;
+        if drain.is_closed {
+            break;
+        }
+    }
+    drain.stop(cursor).await
+}
+
+struct Drain<S> {
+    flow: Flow,
+    sink: Arc<S>,
+    status: Arc<Status>,
+    sends: JoinSet<Result<Sent, SendError>>,
+    in_flight: HashMap<Id, Piece>,
+    /// Frames that were read beyond the last piece, because their signal is another.
+    ahead: VecDeque<Frame>,
+    /// Frames whose content is none of OTLP's signals: no exporter can send them.
+    foreign: VecDeque<Frame>,
+    /// Nothing is left to read until the log says so.
+    is_dry: bool,
+    /// The log said that there is more and there was not; it is not believed before.
+    dry_until: Option<Instant>,
+    is_closed: bool,
+    /// The disk failed; nothing is asked of it before.
+    disk_pause: Option<Instant>,
+}
+
+impl<S: Sink> Drain<S> {
+    fn new(sink: Arc<S>, settings: Settings, status: Arc<Status>) -> Self {
+        Self {
+            flow: Flow::new(settings),
+            sink,
+            status,
+            sends: JoinSet::new(),
+            in_flight: HashMap::new(),
+            ahead: VecDeque::new(),
+            foreign: VecDeque::new(),
+            is_dry: false,
+            dry_until: None,
+            is_closed: false,
+            disk_pause: None,
+        }
+    }
+
+    /// Does all that can be done now: settles what is done, sends what may be sent, reads what there is room for.
+    async fn turn(&mut self, mut cursor: Cursor) -> Cursor {
+        loop {
+            cursor = self.settle(cursor).await;
+            let now = Instant::now();
+            if let Some(piece) = self.flow.next(now, false) {
+                self.send(piece);
+            } else if self.can_read(now) {
+                cursor = self.read(cursor).await;
+            } else if let Some(piece) = self.flow.next(now, true) {
+                self.send(piece);
+            } else {
+                self.publish();
+                return cursor;
+            }
+        }
+    }
+
+    fn can_read(&self, now: Instant) -> bool {
+        let has_frames = !self.ahead.is_empty() || (!self.is_dry && self.disk_pause.is_none_or(|until| until <= now));
+        has_frames && !self.is_closed && self.flow.wants_more(now)
+    }
+
+    fn woken(&mut self) {
+        self.is_dry = false;
+        self.dry_until = Some(Instant::now() + EMPTY_PAUSE);
+    }
+
+    fn is_waiting_for_log(&self) -> bool {
+        self.is_dry && self.disk_pause.or(self.dry_until).is_none()
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.flow.wake_at(now).into_iter().chain(self.disk_pause).chain(self.dry_until).min()
+    }
+
+    fn send(&mut self, piece: Piece) {
+        self.status.update(|s| s.attempts += 1);
+        let (sink, request) = (Arc::clone(&self.sink), piece.request());
+        let task = self.sends.spawn(async move { sink.send(request).await });
+        self.in_flight.insert(task.id(), piece);
+    }
+
+    fn joined(&mut self, joined: Result<(Id, Result<Sent, SendError>), JoinError>) {
+        let (id, answer) = match joined {
+            Ok(joined) => joined,
+            Err(error) => {
+                let reason = format!("the exporter failed: {error}");
+                (error.id(), Err(SendError::Retry { reason, after: None }))
+            }
+        };
+        let Some(piece) = self.in_flight.remove(&id) else { return };
+        self.note(&piece, &answer);
+        self.flow.answered(piece, answer, Instant::now());
+    }
+
+    /// Counts an answer, and tells of it when it changes how the exporter is doing.
+    fn note(&self, piece: &Piece, answer: &Result<Sent, SendError>) {
+        match answer {
+            Ok(sent) => {
+                let items = piece.items();
+                self.status.update(|s| s.sent_items += items.saturating_sub(sent.rejected_items));
+                if let Some(message) = &sent.message {
+                    tracing::warn!(
+                        rejected = sent.rejected_items,
+                        of = items,
+                        message,
+                        "the backend took a request in part"
+                    );
+                }
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                let is_news = self.status.snapshot().last_error.as_deref() != Some(&reason) || self.flow.is_well();
+                if is_news {
+                    tracing::warn!(items = piece.items(), "not delivered, kept on disk: {reason}");
+                }
+                self.status.update(|s| {
+                    s.failures += 1;
+                    s.last_error = Some(reason);
+                });
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let state = if self.disk_pause.is_some() { State::Failed } else { self.flow.state() };
+        self.status.update(|s| s.state = state);
+    }
+
+    /// Writes what is to be parked, and acks what is done.
+    async fn settle(&mut self, mut cursor: Cursor) -> Cursor {
+        if self.disk_pause.is_some_and(|until| until > Instant::now()) {
+            return cursor;
+        }
+        self.disk_pause = None;
+        self.dry_until = self.dry_until.filter(|until| *until > Instant::now());
+        while let Some(frame) = self.foreign.pop_front() {
+            let (returned, result) = blocking(cursor, move |cursor| (park_foreign(cursor, &frame), frame)).await;
+            cursor = returned;
+            if let (Err(error), frame) = result {
+                self.disk_failed("a dead letter cannot be written, so its records stay in the log", &error);
+                self.foreign.push_front(frame);
+                return cursor;
+            }
+        }
+        while let Some(parking) = self.flow.parking.pop_front() {
+            let letters = parking.piece.letters(&parking.reason);
+            let (returned, result) = blocking(cursor, move |cursor| park(cursor, letters)).await;
+            cursor = returned;
+            match result {
+                Ok(()) => self.parked(&parking),
+                Err(error) => {
+                    self.disk_failed("a dead letter cannot be written, so its records stay in the log", &error);
+                    self.flow.parking.push_front(parking);
+                    return cursor;
+                }
+            }
+        }
+        let done = self.flow.ledger.take_done();
+        if done.is_empty() {
+            return cursor;
+        }
+        let (cursor, result) = blocking(cursor, move |cursor| {
+            done.iter().try_for_each(|range| cursor.ack(range.first, range.last, range.parked))
+        })
+        .await;
+        if let Err(error) = result {
+            // Delivered all the same: a restart sends these records again.
+            self.disk_failed("the cursor cannot be written", &error);
+        }
+        cursor
+    }
+
+    fn parked(&mut self, parking: &Parking) {
+        tracing::warn!(items = parking.items, reason = parking.reason, "records went to the dead letters");
+        self.status.update(|s| s.parked_items += parking.items);
+        self.flow.parked(parking);
+    }
+
+    /// Reads the next frames and makes one piece of those of the first signal.
+    async fn read(&mut self, mut cursor: Cursor) -> Cursor {
+        if self.ahead.is_empty() {
+            let max_batch = self.flow.max_batch();
+            let (returned, result) = blocking(cursor, move |cursor| cursor.next_batch(max_batch)).await;
+            cursor = returned;
+            match result {
+                Ok(Some(batch)) => {
+                    self.ahead.extend(batch.frames);
+                    self.dry_until = None;
+                }
+                Ok(None) => self.is_dry = true,
+                Err(error) if error.is_closed() => self.is_closed = true,
+                Err(error) => self.disk_failed("the log cannot be read", &error),
+            }
+        }
+        let Some(first) = self.ahead.front() else { return cursor };
+        let (tag, mut next) = (first.content, first.sequence);
+        let run = self.ahead.iter().take_while(|frame| {
+            let belongs = frame.content == tag && frame.sequence == next;
+            next = frame.sequence + 1;
+            belongs
+        });
+        let count = run.count();
+        let frames: Vec<Frame> = self.ahead.drain(..count).collect();
+        match Signal::from_tag(tag) {
+            Some(signal) => self.flow.add(signal, frames),
+            None => self.foreign.extend(frames),
+        }
+        cursor
+    }
+
+    fn disk_failed(&mut self, what: &str, error: &Error) {
+        tracing::error!(%error, "{what}");
+        self.disk_pause = Some(Instant::now() + DISK_PAUSE);
+        self.status.update(|s| s.last_error = Some(format!("{what}: {error}")));
+    }
+
+    async fn stop(mut self, cursor: Cursor) -> Cursor {
+        let in_time = async {
+            while self.flow.is_well()
+                && let Some(joined) = self.sends.join_next_with_id().await
+            {
+                self.joined(joined);
+            }
+        };
+        if timeout(STOP_GRACE, in_time).await.is_err() {
+            tracing::debug!("requests in flight were left at the stop; they will be sent again");
+        }
+        self.sends.abort_all();
+        let cursor = self.settle(cursor).await;
+        let (cursor, result) = blocking(cursor, Cursor::flush).await;
+        if let Err(error) = result {
+            self.disk_failed("the cursor cannot be written at the stop; the last records will be sent again", &error);
+        }
+        self.publish();
+        cursor
+    }
+}
+
+fn park(cursor: &mut Cursor, letters: Vec<DeadLetter>) -> Result<(), Error> {
+    letters.into_iter().try_for_each(|letter| cursor.park(letter))
+}
+
+/// Parks a frame that no exporter can send.
+fn park_foreign(cursor: &mut Cursor, frame: &Frame) -> Result<(), Error> {
+    let reason = format!("content tag {} is no OTLP signal", frame.content);
+    tracing::warn!(sequence = frame.sequence, items = frame.items, reason, "a frame went to the dead letters");
+    cursor.park(DeadLetter {
+        sequence: frame.sequence,
+        first_item: 0,
+        items: frame.items,
+        content: frame.content,
+        payload: frame.payload.clone(),
+        reason,
+    })?;
+    cursor.ack(frame.sequence, frame.sequence, u64::from(frame.items))
+}
+
+/// Lends the cursor to a thread that may block.
+async fn blocking<R: Send + 'static>(
+    mut cursor: Cursor,
+    work: impl FnOnce(&mut Cursor) -> R + Send + 'static,
+) -> (Cursor, R) {
+    let lent = tokio::task::spawn_blocking(move || {
+        let result = work(&mut cursor);
+        (cursor, result)
+    });
+    match lent.await {
+        Ok(returned) => returned,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending and so is this task: it will not be polled again.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
