@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::source::At;
+
 /// A place in what was typed, for people: counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -24,16 +26,18 @@ pub struct Fault {
     pub message: String,
     /// What to write instead.
     pub suggestion: Option<String>,
-    /// The line that was typed, secrets masked, and how many characters from the column on are meant.
+    /// The line that was typed; none when it may hold a secret.
     pub snippet: Option<Snippet>,
 }
 
-/// The typed line that a fault is about.
+/// The typed line that a fault is about, as it can be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snippet {
-    /// The whole line, secrets masked.
+    /// The line, secrets masked; of a long line the part around the fault.
     pub text: String,
-    /// Characters meant, from the column on; at least 1.
+    /// Where in `text` the fault begins, in characters from 1.
+    pub column: usize,
+    /// How many characters are meant; at least 1.
     pub width: usize,
 }
 
@@ -46,6 +50,35 @@ pub struct Note {
     pub path: String,
     /// What to know.
     pub message: String,
+}
+
+/// Why a value was not taken, before it is known where it stands.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// Where exactly, when not at the value itself.
+    pub(super) at: Option<At>,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What to write instead.
+    pub(super) suggestion: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { at: None, message: message.into(), suggestion: None }
+    }
+
+    #[must_use]
+    pub(super) fn at(mut self, at: At) -> Self {
+        self.at = Some(at);
+        self
+    }
+
+    #[must_use]
+    pub(super) fn suggest(mut self, suggestion: impl Into<String>) -> Self {
+        self.suggestion = Some(suggestion.into());
+        self
+    }
 }
 
 /// Everything that is wrong, in the order of the files; and the notes. Never empty.

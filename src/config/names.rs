@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fmt::Write as _;
 
+use super::fault::Problem;
+use super::source::quote;
 use crate::otlp::Signal;
 
 /// A component's id, `type` or `type/name`, with its canonical type: aliases are resolved.
@@ -72,6 +74,39 @@ impl fmt::Display for PipelineId {
 fn write_id(f: &mut fmt::Formatter<'_>, kind: &str, name: &str) -> fmt::Result {
     f.write_str(kind)?;
     if name.is_empty() { Ok(()) } else { write!(f, "/{name}") }
+}
+
+/// Splits an id into type and name, by the Collector's rules.
+pub(super) fn parse_id(text: &str) -> Result<(&str, &str), Problem> {
+    const TYPE_CHARS_MAX: usize = 63;
+    // The names of logs and cursors are made of ids, and a file name has at most 255 bytes.
+    const SAFE_BYTES_MAX: usize = 100;
+    let (kind, name) = match text.split_once('/') {
+        Some((kind, name)) => (kind.trim(), Some(name.trim())),
+        None => (text.trim(), None),
+    };
+    let is_type = kind.starts_with(|c: char| c.is_ascii_alphabetic())
+        && kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && kind.len() <= TYPE_CHARS_MAX;
+    if !is_type {
+        return Err(Problem::new(format!("{} is no id: its type is not a word", quote(text)))
+            .suggest("write `type` or `type/name`; a type has letters, digits and underscores"));
+    }
+    // Letters, digits and punctuation; the Collector allows no symbols, spaces or control characters.
+    let is_name = |c: char| c.is_alphanumeric() || (c.is_ascii_punctuation() && !"$+<=>^`|~".contains(c));
+    match name {
+        Some("") => Err(Problem::new(format!("{} is no id: nothing follows the slash", quote(text)))
+            .suggest(format!("write `{kind}` or `{kind}/name`"))),
+        Some(name) if !name.chars().all(is_name) => {
+            Err(Problem::new(format!("{} is no id: its name has a character that is not allowed", quote(text)))
+                .suggest("a name has letters, digits and punctuation such as `-`, `_`, `.`"))
+        }
+        Some(name) if file_name(name).len() > SAFE_BYTES_MAX => {
+            Err(Problem::new(format!("{} is no id: its name is too long", quote(text)))
+                .suggest(format!("{SAFE_BYTES_MAX} ASCII characters are allowed")))
+        }
+        name => Ok((kind, name.unwrap_or_default())),
+    }
 }
 
 /// The name of a pipeline's log. Different pipelines have different logs: a name that could be read as another

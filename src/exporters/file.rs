@@ -46,12 +46,20 @@ pub enum Format {
 /// `rotation`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotation {
-    /// A file above this size is rotated, in bytes. Default 100 MB.
+    /// A file above this size is rotated, in bytes; `u64::MAX`: never. Default 100 MB.
     pub max_bytes: u64,
     /// Rotated files older than this are removed; zero: kept. Default zero.
     pub max_age: Duration,
     /// Rotated files above this number are removed, oldest first; 0: kept. Default 100.
     pub max_backups: u32,
+}
+
+impl Rotation {
+    /// No rotation: one file that grows.
+    #[must_use]
+    pub fn never() -> Self {
+        Self { max_bytes: u64::MAX, ..Self::default() }
+    }
 }
 
 impl Default for Rotation {

@@ -1,0 +1,269 @@
+//! The exporters' settings.
+
+use std::time::Duration;
+
+use super::registry::Registry;
+use crate::config::checked::{Exporter, ExporterSettings};
+use crate::config::fault::Problem;
+use crate::config::fields::{Check, Fields};
+use crate::config::source::At;
+use crate::config::values::{
+    Backend, backend, boolean, duration, headers, integer, integer_u32, integer_usize, number, one_of, path,
+    positive_duration, size, word,
+};
+use crate::exporters::{debug, drain, file, otlp};
+use crate::spool::{Need, Start};
+
+/// An exporter, and the storage extension that its queue names.
+#[derive(Debug)]
+pub(super) struct Typed {
+    pub(super) exporter: Exporter,
+    /// What was typed as `sending_queue.storage`, and where.
+    pub(super) storage: Option<(String, At, String)>,
+}
+
+pub(super) fn exporter(kind: &str, fields: &mut Fields<'_, '_, '_>) -> Option<Typed> {
+    let mut drain = drain::Settings::default();
+    let mut storage = None;
+    let settings = match kind {
+        "otlp" => {
+            let settings = otlp(fields);
+            storage = sending_queue(fields, &mut drain);
+            retry(fields, &mut drain.retry);
+            let choices = [("park", true), ("retry", false)];
+            fields.set("permanent_errors", &mut drain.park_permanent_errors, one_of(&choices));
+            settings.map(ExporterSettings::Otlp)
+        }
+        "file" => file(fields).map(ExporterSettings::File),
+        "debug" => Some(ExporterSettings::Debug(debug(fields))),
+        _ => None,
+    };
+    let mut start = Start::Oldest;
+    fields.set("start_at", &mut start, one_of(&[("oldest", Start::Oldest), ("newest", Start::Newest)]));
+    // A terminal that stands still must not hold data.
+    let mut required = kind != "debug";
+    fields.set("required", &mut required, boolean);
+    let need = if required { Need::Required } else { Need::Optional };
+    Some(Typed { exporter: Exporter { settings: settings?, drain, start, need }, storage })
+}
+
+fn otlp(fields: &mut Fields<'_, '_, '_>) -> Option<otlp::Settings> {
+    let endpoint = fields.require("endpoint", "collector:4317", backend);
+    let mut tls = fields.section("tls", tls);
+    if let Some(Backend { tls: Some(secure), .. }) = endpoint {
+        // As in the Collector, a scheme decides.
+        tls.insecure = !secure;
+    }
+    let mut timeout = Duration::from_secs(5);
+    fields.set("timeout", &mut timeout, duration);
+    let headers = fields.get("headers", headers).unwrap_or_default();
+    let compression = compression(fields);
+    fields.refused(&["auth"], "send credentials with `headers`");
+    fields.refused(&["middlewares"], "leave it out");
+    fields.told(
+        &["keepalive", "read_buffer_size", "write_buffer_size", "wait_for_ready", "balancer_name", "authority"],
+        "the client sizes its connection itself",
+    );
+    Some(otlp::Settings { endpoint: endpoint?.endpoint, tls, headers, compression, timeout })
+}
+
+fn compression(fields: &mut Fields<'_, '_, '_>) -> otlp::Compression {
+    use otlp::Compression::{Gzip, None as Plain};
+    let choices = [("gzip", Some(Gzip)), ("none", Some(Plain)), ("", Some(Plain)), ("zstd", None), ("snappy", None)];
+    match fields.get("compression", |node| match one_of(&choices)(node)? {
+        Some(compression) => Ok(compression),
+        None => Err(Problem::new("this compression is not in this version").suggest("write `gzip` or `none`")),
+    }) {
+        Some(compression) => compression,
+        None => Gzip,
+    }
+}
+
+fn tls(fields: &mut Fields<'_, '_, '_>) -> otlp::Tls {
+    let mut tls = otlp::Tls::default();
+    fields.set("insecure", &mut tls.insecure, boolean);
+    tls.ca_file = fields.get("ca_file", path);
+    tls.cert_file = fields.get("cert_file", path);
+    tls.key_file = fields.get("key_file", path);
+    tls.server_name_override = fields.get("server_name_override", word);
+    match (&tls.cert_file, &tls.key_file) {
+        (Some(_), None) => {
+            fields
+                .fault("cert_file", Problem::new("`key_file` is missing").suggest("name certificate and key together"));
+        }
+        (None, Some(_)) => {
+            fields
+                .fault("key_file", Problem::new("`cert_file` is missing").suggest("name certificate and key together"));
+        }
+        _ => {}
+    }
+    if fields.get("insecure_skip_verify", boolean) == Some(true) {
+        let problem = Problem::new("a certificate is always verified in this version")
+            .suggest("name the authority with `ca_file`, and a differing host with `server_name_override`");
+        fields.fault("insecure_skip_verify", problem);
+    }
+    fields.refused(&["ca_pem", "cert_pem", "key_pem"], "write the PEM text to a file and name it with `…_file`");
+    fields.refused(&["tpm"], "name certificate and key as files");
+    fields.told(&["reload_interval"], "certificates are read at start and on SIGHUP");
+    fields.told(
+        &["min_version", "max_version", "cipher_suites", "curve_preferences", "include_system_ca_certs_pool"],
+        "TLS 1.2 and 1.3 with safe ciphers; the system's authorities unless `ca_file` names others",
+    );
+    tls
+}
+
+/// `sending_queue`. The queue is the log itself: what bounds it, and where it is, is said elsewhere.
+fn sending_queue(fields: &mut Fields<'_, '_, '_>, drain: &mut drain::Settings) -> Option<(String, At, String)> {
+    fields.optional("sending_queue", |queue| {
+        if queue.get("enabled", boolean) == Some(false) {
+            queue.note("enabled", "no effect: everything is durable before it is acknowledged, and waits on disk");
+        }
+        match queue.get("num_consumers", integer_usize(1, 100)) {
+            Some(1) => drain.requests_in_flight = 1,
+            Some(consumers) => {
+                drain.requests_in_flight = consumers;
+                queue.note("num_consumers", format!("{consumers} requests in flight: they may arrive out of order"));
+            }
+            None => queue.note("num_consumers", "1 request in flight, in order (the Collector: 10, in no order)"),
+        }
+        let in_requests = matches!(queue.get("sizer", sizer), None | Some(Sizer::Requests));
+        if queue.get("queue_size", integer(1, u64::MAX)).is_some() {
+            let why =
+                if in_requests { "requests are not what fills a disk" } else { "a queue has no cap of its own yet" };
+            queue.note("queue_size", format!("no effect: {why}; `disk_buffer.max_size` bounds the log"));
+        }
+        queue.told(
+            &["block_on_overflow", "wait_for_result"],
+            "callers wait until the disk has the data; see `disk_buffer.on_full`",
+        );
+        queue.section("batch", |fields| batch(fields, drain));
+        let storage = queue.get("storage", word)?;
+        Some((storage, queue.place_of("storage"), queue.path_of("storage")))
+    })?
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sizer {
+    Requests,
+    Items,
+    Bytes,
+}
+
+fn sizer(node: &crate::config::node::Node) -> Result<Sizer, Problem> {
+    one_of(&[("requests", Sizer::Requests), ("items", Sizer::Items), ("bytes", Sizer::Bytes)])(node)
+}
+
+fn batch(fields: &mut Fields<'_, '_, '_>, drain: &mut drain::Settings) {
+    // Above this no request would fit what an exporter may hold in memory.
+    const BATCH_BYTES_MAX: u64 = 8 << 20;
+    match fields.get("sizer", sizer) {
+        Some(Sizer::Bytes) => {
+            let read = size(4 << 10, BATCH_BYTES_MAX);
+            let read =
+                |node: &_| Ok(usize::try_from(read(node)?).unwrap_or(drain::Settings::default().max_batch_bytes));
+            fields.set("max_size", &mut drain.max_batch_bytes, read);
+        }
+        _ => {
+            if fields.get("max_size", integer(0, u64::MAX)).is_some() {
+                fields
+                    .note("max_size", "no effect in items: a batch is at most 2 MiB; with `sizer: bytes` this sets it");
+            }
+        }
+    }
+    fields.told(&["min_size", "flush_timeout"], "what is stored is sent at once, joined with what waits beside it");
+    fields.told(&["partition"], "requests are joined whatever their metadata");
+}
+
+fn retry(fields: &mut Fields<'_, '_, '_>, retry: &mut drain::RetrySettings) {
+    fields.section("retry_on_failure", |fields| {
+        fields.set("enabled", &mut retry.enabled, boolean);
+        fields.set("initial_interval", &mut retry.initial_interval, positive_duration);
+        let max_given = fields.set("max_interval", &mut retry.max_interval, positive_duration);
+        fields.set("multiplier", &mut retry.multiplier, number(1.0, 100.0));
+        fields.set("randomization_factor", &mut retry.randomization_factor, number(0.0, 1.0));
+        fields.set("max_elapsed_time", &mut retry.max_elapsed_time, duration);
+        if retry.max_interval < retry.initial_interval {
+            let key = if max_given { "max_interval" } else { "initial_interval" };
+            fields.fault(key, Problem::new("`max_interval` is shorter than `initial_interval`"));
+        }
+        if !retry.enabled {
+            fields.note("enabled", "what fails once goes to the dead letters, and stays on disk");
+        } else if retry.max_elapsed_time > Duration::ZERO {
+            fields.note(
+                "max_elapsed_time",
+                "what fails for longer goes to the dead letters, and stays on disk; 0 retries for ever",
+            );
+        }
+    });
+}
+
+fn file(fields: &mut Fields<'_, '_, '_>) -> Option<file::Settings> {
+    let path = fields.require("path", "/var/log/tidegate/events.jsonl", path);
+    let mut format = file::Format::Json;
+    fields.set("format", &mut format, |node| {
+        match one_of(&[("json", Some(file::Format::Json)), ("proto", None), ("huatuo", None)])(node)? {
+            Some(format) => Ok(format),
+            None => Err(Problem::new("this format is not in this version").suggest("write `json`")),
+        }
+    });
+    // As in the Collector: without the key nothing is rotated.
+    let rotation = fields.optional("rotation", rotation).unwrap_or_else(file::Rotation::never);
+    let mut create_directory = false;
+    fields.set("create_directory", &mut create_directory, boolean);
+    let compression = one_of(&[("none", true), ("", true), ("zstd", false)]);
+    if fields.get("compression", compression) == Some(false) {
+        fields.fault("compression", Problem::new("zstd is not in this version").suggest("leave `compression` out"));
+    }
+    fields.told(&["append"], "it always appends");
+    fields.told(&["flush_interval"], "each batch is synced before the cursor passes it");
+    fields.told(&["directory_permissions"], "a created directory is the owner's alone");
+    fields.refused(&["encoding"], "`format: json` is what there is");
+    fields.section("group_by", |group| {
+        if group.get("enabled", boolean) == Some(true) {
+            group.fault("enabled", Problem::new("`group_by` is not in this version").suggest("name one `path`"));
+        }
+        group.told(&["resource_attribute", "max_open_files"], "`group_by` is not in this version");
+    });
+    fields.refused(&["region"], "it belongs to `format: huatuo`, which is not in this version");
+    Some(file::Settings { path: path?, format, rotation, create_directory })
+}
+
+fn rotation(fields: &mut Fields<'_, '_, '_>) -> file::Rotation {
+    let mut rotation = file::Rotation::default();
+    let megabytes = integer(1, 1_000_000);
+    fields.set("max_megabytes", &mut rotation.max_bytes, |node| Ok(megabytes(node)? * 1_000_000));
+    let days = integer(0, 36_500);
+    fields.set("max_days", &mut rotation.max_age, |node| Ok(Duration::from_secs(days(node)? * 24 * 3600)));
+    fields.set("max_backups", &mut rotation.max_backups, integer_u32(0, 100_000));
+    if fields.get("localtime", boolean) == Some(true) {
+        fields.note("localtime", "no effect: the names of rotated files have UTC times");
+    }
+    rotation
+}
+
+fn debug(fields: &mut Fields<'_, '_, '_>) -> debug::Settings {
+    use debug::Verbosity::{Basic, Detailed, Normal};
+    let mut settings = debug::Settings::default();
+    let choices = [("basic", Basic), ("normal", Normal), ("detailed", Detailed)];
+    fields.set("verbosity", &mut settings.verbosity, one_of(&choices));
+    fields.told(&["sampling_initial", "sampling_thereafter"], "every record is printed");
+    fields.told(&["use_internal_logger", "output_paths"], "it prints on standard output");
+    fields.told(&["sending_queue"], "the log is the queue");
+    settings
+}
+
+/// Two exporters that append to one file would tear each other's lines.
+pub(super) fn refuse_shared_paths(check: &mut Check<'_>, exporters: &Registry<Typed>) {
+    let mut seen: Vec<(&std::path::Path, &str)> = Vec::new();
+    for (defined, typed) in exporters.used() {
+        let ExporterSettings::File(settings) = &typed.exporter.settings else { continue };
+        match seen.iter().find(|(path, _)| *path == settings.path) {
+            Some((_, first)) => {
+                let problem =
+                    Problem::new(format!("writes the same file as {first}")).suggest("give each a `path` of its own");
+                check.fault(Some(defined.at), &defined.path, problem);
+            }
+            None => seen.push((&settings.path, &defined.path)),
+        }
+    }
+}

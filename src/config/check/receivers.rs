@@ -1,0 +1,136 @@
+//! The receivers' settings.
+
+use std::net::SocketAddr;
+
+use super::Listening;
+use super::registry::Registry;
+use crate::config::checked::Receiver;
+use crate::config::fault::Problem;
+use crate::config::fields::{Check, Fields};
+use crate::config::values::{boolean, integer_u32, integer_usize, listen_address, texts};
+use crate::receivers::{kernel, otlp};
+
+const MIB: usize = 1 << 20;
+/// The log takes no frame above 64 MiB, so no receiver needs to.
+const MESSAGE_MIB_MAX: usize = 64;
+
+pub(super) fn receiver(kind: &str, fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> Option<Receiver> {
+    match kind {
+        "kernel" => Some(Receiver::Kernel(kernel(fields))),
+        "otlp" => Some(Receiver::Otlp(otlp(fields, listening))),
+        _ => None,
+    }
+}
+
+/// The kernel's hooks are attached once.
+pub(super) fn refuse_second_kernel(check: &mut Check<'_>, receivers: &Registry<Receiver>) {
+    for (defined, _) in receivers.used().filter(|(_, value)| matches!(value, Receiver::Kernel(_))).skip(1) {
+        let problem = Problem::new("a second receiver `kernel`: the hooks are attached once")
+            .suggest("name one receiver `kernel` in several pipelines instead");
+        check.fault(Some(defined.at), &defined.path, problem);
+    }
+}
+
+fn kernel(fields: &mut Fields<'_, '_, '_>) -> kernel::Settings {
+    let mut settings = kernel::Settings::default();
+    fields.set("event_name_attribute", &mut settings.event_name_attribute, boolean);
+    fields.set("command_line", &mut settings.command_line, boolean);
+    fields.section("events", |events| {
+        events.section("kernel.oom.kill", |fields| event(fields, &mut settings.oom_kill));
+        events.section("kernel.process.crash", |fields| event(fields, &mut settings.process_crash));
+        events.section("kernel.net.tcp_retransmit", |fields| event(fields, &mut settings.tcp_retransmit));
+        events.section("kernel.net.packet_drop", |fields| {
+            let drops = &mut settings.packet_drop;
+            event(fields, &mut drops.event);
+            fields.set("ignore_reasons", &mut drops.ignore_reasons, texts);
+            fields.set("stacks", &mut drops.stacks, boolean);
+        });
+        events.section("kernel.task.hung", |fields| {
+            let hung = &mut settings.task_hung;
+            event(fields, &mut hung.event);
+            fields.set("stacks", &mut hung.stacks, boolean);
+            fields.set("max_stacks", &mut hung.max_stacks, integer_u32(0, 1_000));
+        });
+    });
+    settings
+}
+
+fn event(fields: &mut Fields<'_, '_, '_>, settings: &mut kernel::EventSettings) {
+    fields.set("enabled", &mut settings.enabled, boolean);
+    fields.set("max_per_second", &mut settings.max_per_second, integer_u32(0, 1_000_000));
+}
+
+fn otlp(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::Settings {
+    let settings = fields.section("protocols", |protocols| otlp::Settings {
+        grpc: protocols.optional("grpc", |fields| grpc(fields, listening)),
+        http: protocols.optional("http", |fields| http(fields, listening)),
+    });
+    if settings.grpc.is_none() && settings.http.is_none() {
+        let problem = Problem::new("no protocol: nothing would listen")
+            .suggest("write `grpc:` or `http:`, or both, under `protocols:`; their endpoints have defaults");
+        fields.fault("protocols", problem);
+    }
+    settings
+}
+
+fn grpc(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::GrpcSettings {
+    let mut settings = otlp::GrpcSettings::default();
+    settings.endpoint = endpoint(fields, settings.endpoint, listening);
+    let read = integer_usize(1, MESSAGE_MIB_MAX);
+    fields.set("max_recv_msg_size_mib", &mut settings.max_message_bytes, |node| Ok(read(node)? * MIB));
+    refuse_transport(fields);
+    fields.told(
+        &["max_concurrent_streams", "read_buffer_size", "write_buffer_size", "keepalive", "include_metadata"],
+        "the server sizes its connections itself",
+    );
+    settings
+}
+
+fn http(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::HttpSettings {
+    let mut settings = otlp::HttpSettings::default();
+    settings.endpoint = endpoint(fields, settings.endpoint, listening);
+    fields.set("max_request_body_size", &mut settings.max_body_bytes, integer_usize(1, MESSAGE_MIB_MAX * MIB));
+    refuse_transport(fields);
+    fields.refused(
+        &["logs_url_path", "traces_url_path", "metrics_url_path"],
+        "the paths are /v1/logs, /v1/traces and /v1/metrics",
+    );
+    fields.told(&["cors"], "pages in browsers are not answered");
+    fields.told(
+        &[
+            "include_metadata",
+            "response_headers",
+            "compression_algorithms",
+            "read_timeout",
+            "read_header_timeout",
+            "write_timeout",
+            "idle_timeout",
+            "keep_alives_enabled",
+        ],
+        "the server sizes its connections itself",
+    );
+    settings
+}
+
+/// Ignoring one of these would open what was meant to be closed, or close what was meant to be open.
+fn refuse_transport(fields: &mut Fields<'_, '_, '_>) {
+    fields.refused(&["tls"], "keep the receiver on loopback, or put a proxy that ends TLS in front of it");
+    fields.refused(&["auth", "middlewares"], "keep the receiver on loopback, or put a proxy in front of it");
+    if let Some(transport) = fields.get("transport", crate::config::values::word) {
+        if !matches!(&*transport, "tcp" | "tcp4" | "tcp6") {
+            fields.fault("transport", Problem::new("only `tcp` is in this version").suggest("write `tcp`"));
+        }
+    }
+}
+
+/// Reads `endpoint` of something that listens.
+pub(super) fn endpoint(fields: &mut Fields<'_, '_, '_>, default: SocketAddr, listening: &mut Listening) -> SocketAddr {
+    let mut address = default;
+    fields.set("endpoint", &mut address, listen_address);
+    if address.ip().is_unspecified() {
+        fields.note("endpoint", format!("{address} is every interface: whoever reaches this machine may connect"));
+    }
+    let (path, at) = (fields.path_of("endpoint"), fields.place_of("endpoint"));
+    listening.take(fields.check, address, &path, at);
+    address
+}
