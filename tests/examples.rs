@@ -1,0 +1,104 @@
+//! The examples are valid, and ask for the rights that SECURITY.md names and no others.
+
+#![cfg(feature = "agent")]
+#![allow(clippy::disallowed_methods, reason = "reads the examples and writes one configuration to a temporary folder")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use saphyr::{LoadableYamlNode as _, Yaml};
+
+fn path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+fn text(relative: &str) -> String {
+    std::fs::read_to_string(path(relative)).unwrap_or_else(|e| panic!("{relative}: {e}"))
+}
+
+#[track_caller]
+fn assert_valid(config: &Path) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["validate", "--config"]).arg(config);
+    command.env("HOST_IP", "127.0.0.1").env("TIDEGATE_GATEWAY", "127.0.0.1:14317");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {}\n{said}", config.display(), output.status);
+}
+
+/// The values of a key that occurs once in a unit.
+fn unit_words(unit: &str, key: &str) -> BTreeSet<String> {
+    let mut values = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let value = values.next().unwrap_or_else(|| panic!("no {key}"));
+    assert_eq!(values.next(), None, "{key} stands twice");
+    value.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The rights in the first table of SECURITY.md that are marked as needed.
+fn documented_rights() -> BTreeSet<String> {
+    let security = text("SECURITY.md");
+    let rows = security.lines().filter(|line| line.starts_with("| `CAP_") && line.contains("| yes |"));
+    rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect()
+}
+
+fn daemonset_documents(text: &str) -> Vec<Yaml<'_>> {
+    Yaml::load_from_str(text).unwrap()
+}
+
+fn daemonset_container<'a>(documents: &'a [Yaml<'a>]) -> &'a Yaml<'a> {
+    let daemonset = documents.iter().find(|d| d["kind"].as_str() == Some("DaemonSet")).unwrap();
+    &daemonset["spec"]["template"]["spec"]["containers"][0]
+}
+
+#[test]
+fn the_agent_configuration_is_valid() {
+    assert_valid(&path("examples/agent.yaml"));
+}
+
+#[test]
+fn the_configuration_in_the_daemonset_is_valid() {
+    let manifest = text("examples/kubernetes/daemonset.yaml");
+    let documents = daemonset_documents(&manifest);
+    let map = documents.iter().find(|d| d["kind"].as_str() == Some("ConfigMap")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("agent.yaml");
+    std::fs::write(&config, map["data"]["agent.yaml"].as_str().unwrap()).unwrap();
+    assert_valid(&config);
+}
+
+#[test]
+fn the_daemonset_names_its_own_parts() {
+    let manifest = text("examples/kubernetes/daemonset.yaml");
+    let documents = daemonset_documents(&manifest);
+    let kinds: Vec<&str> = documents.iter().map(|d| d["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Namespace", "ServiceAccount", "ConfigMap", "Service", "DaemonSet"]);
+    let daemonset = documents.last().unwrap();
+    let template = &daemonset["spec"]["template"];
+    let label = "app.kubernetes.io/name";
+    assert_eq!(template["metadata"]["labels"][label], daemonset["spec"]["selector"]["matchLabels"][label]);
+    let names = |list: &Yaml<'_>| -> BTreeSet<String> {
+        list.as_sequence().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let mounts = names(&daemonset_container(&documents)["volumeMounts"]);
+    assert_eq!(mounts, names(&template["spec"]["volumes"]));
+}
+
+#[test]
+fn the_unit_and_the_daemonset_ask_for_the_documented_rights_only() {
+    let rights = documented_rights();
+    assert!(!rights.is_empty(), "SECURITY.md names no rights");
+    let unit = text("examples/systemd/tidegate.service");
+    assert_eq!(unit_words(&unit, "AmbientCapabilities"), rights);
+    assert_eq!(unit_words(&unit, "CapabilityBoundingSet"), rights);
+
+    let manifest = text("examples/kubernetes/daemonset.yaml");
+    let documents = daemonset_documents(&manifest);
+    let context = &daemonset_container(&documents)["securityContext"];
+    let added = context["capabilities"]["add"].as_sequence().unwrap();
+    let added: BTreeSet<String> = added.iter().map(|c| format!("CAP_{}", c.as_str().unwrap())).collect();
+    assert_eq!(added, rights);
+    assert_eq!(context["capabilities"]["drop"][0].as_str(), Some("ALL"));
+    assert_eq!(context["privileged"].as_bool(), Some(false));
+    assert_eq!(context["allowPrivilegeEscalation"].as_bool(), Some(false));
+}
