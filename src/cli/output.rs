@@ -121,3 +121,8 @@ pub(crate) fn spool_failure(error: &crate::spool::Error) -> Failure {
         failure
     }
 }
+
+/// Whether standard error is a terminal that wants colours.
+pub(crate) fn stderr_has_colours() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}

@@ -1,10 +1,18 @@
-//! `tidegate run`: the agent.
+//! `tidegate run`: the agent, from the first line to the exit code.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Globals;
-use super::output::Failure;
-use super::sources::ConfigArgs;
+use super::output::{self, Failure, WARNING};
+use super::sources::{self, ConfigArgs};
+use crate::config::{self, Config, Sources};
+use crate::pipeline::{Agent, Probes, StartError};
+use crate::spool::{Durability, Spool};
+use crate::{config::DEFAULT_YAML, pipeline};
 
 /// Run the agent
 ///
@@ -19,15 +27,204 @@ use super::sources::ConfigArgs;
     SIGTERM stops within --shutdown-timeout; what is not delivered stays on disk. SIGHUP reloads.")]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(crate) config: ConfigArgs,
+    config: ConfigArgs,
     /// Print the built-in configuration and exit
     #[arg(long)]
-    pub(crate) print_default_config: bool,
+    print_default_config: bool,
     /// How long a stop may take, as 5s or 1m30s
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
-    pub(crate) shutdown_timeout: String,
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = config::duration_argument)]
+    shutdown_timeout: Duration,
 }
 
-pub(crate) fn run(_args: &Args, _globals: &Globals) -> Result<ExitCode, Failure> {
-    Err(Failure::new("run is not built yet"))
+pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
+    if args.print_default_config {
+        output::print_text(DEFAULT_YAML)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sources = args.config.sources(globals);
+    let config = sources::load(&sources)?;
+    log_to_stderr(config.log_level);
+    let spool = Spool::open(&config.data_dir, config.spool.clone()).map_err(|e| output::spool_failure(&e))?;
+    say(&format!("tidegate {}", env!("CARGO_PKG_VERSION")));
+    say(&data_fact(&config, &spool));
+    // Hooks attach here, on the main thread: rights act per thread, and no other thread may have more than this one.
+    let probes = pipeline::attach(&config);
+    let runtime = runtime()?;
+    let service = Service { sources, spool: spool.clone(), shutdown_timeout: args.shutdown_timeout };
+    let result = runtime.block_on(service.run(config, probes, started));
+    // A blocking read that hangs on a dying disk must not hold the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let closed = spool.close().map_err(|e| output::spool_failure(&e));
+    result.and_then(|code| closed.map(|()| code))
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.map_err(|e| Failure::new(format!("the async runtime cannot start: {e}")))
+}
+
+fn log_to_stderr(level: tracing::Level) {
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // Fails only when a subscriber is set already, as in a test: then that one is as good.
+    subscriber.with_ansi(output::stderr_has_colours()).try_init().unwrap_or_default();
+}
+
+/// One start-up line on standard error.
+fn say(line: &str) {
+    anstream::eprintln!("{line}");
+}
+
+fn data_fact(config: &Config, _spool: &Spool) -> String {
+    let durability = match config.spool.log.durability {
+        Durability::Sync => "sync",
+        Durability::Interval => "interval",
+        Durability::Os => "os",
+    };
+    let size = output::bytes(config.spool.max_size.unwrap_or(10 << 30));
+    format!("data: {} (durability {durability}, {size})", config.data_dir.display())
+}
+
+/// The agent's life after the logs are open: start, reload, stop.
+struct Service {
+    sources: Sources,
+    spool: Spool,
+    shutdown_timeout: Duration,
+}
+
+/// What the process is told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+enum Told {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(|e| Failure::new(format!("signals cannot be received: {e}")));
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+
+    /// Ends the process at the next request to stop. As safe as a kill: what was acknowledged is on disk.
+    fn exit_on_second(mut self) {
+        tokio::spawn(async move {
+            while !matches!(self.next().await, Told::Stop) {}
+            say("stopped at once; what was in flight will be sent again");
+            std::process::exit(1);
+        });
+    }
+}
+
+impl Service {
+    async fn run(self, mut config: Config, probes: Probes, started: Instant) -> Result<ExitCode, Failure> {
+        let mut signals = Signals::listen()?;
+        let mut agent = Agent::start(&config, &self.spool, probes).await.map_err(|e| start_failure(&e))?;
+        self.announce(&agent, &config);
+        say("next: tidegate tail, tidegate doctor");
+        say(&format!("ready in {} ms", started.elapsed().as_millis()));
+        while let Told::Reload = signals.next().await {
+            (agent, config) = self.reload(agent, config).await?;
+        }
+        signals.exit_on_second();
+        self.stop(agent).await;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Changes to the configuration as it is on disk now. An invalid one is refused and the old one goes on; one that
+    /// cannot start is undone.
+    async fn reload(&self, agent: Agent, old: Config) -> Result<(Agent, Config), Failure> {
+        let new = match sources::load(&self.sources) {
+            Ok(new) => new,
+            Err(faults) => {
+                faults.report();
+                say("reload refused; the old configuration goes on");
+                return Ok((agent, old));
+            }
+        };
+        if new.data_dir != old.data_dir || new.spool != old.spool {
+            say(
+                "reload refused: the data directory or its options changed, restart needed; the old configuration goes on",
+            );
+            return Ok((agent, old));
+        }
+        agent.stop(Instant::now() + self.shutdown_timeout).await;
+        let error = match self.restart(&new).await {
+            Ok(agent) => {
+                self.announce(&agent, &new);
+                say("reloaded");
+                return Ok((agent, new));
+            }
+            Err(error) => error,
+        };
+        say(&format!("reload failed: {error}; going back to the old configuration"));
+        let agent = self.restart(&old).await.map_err(|e| start_failure(&e))?;
+        Ok((agent, old))
+    }
+
+    async fn restart(&self, config: &Config) -> Result<Agent, StartError> {
+        let kernel = config.clone();
+        // Attaching asks the kernel to verify programs: milliseconds that no worker should lose.
+        let probes = tokio::task::spawn_blocking(move || pipeline::attach(&kernel)).await.unwrap_or_default();
+        Agent::start(config, &self.spool, probes).await
+    }
+
+    async fn stop(&self, agent: Agent) {
+        let started = Instant::now();
+        agent.stop(started + self.shutdown_timeout).await;
+        let undelivered = self.undelivered();
+        let took = started.elapsed().as_millis();
+        match undelivered {
+            Ok(0) => say(&format!("stopped in {took} ms; everything is delivered")),
+            Ok(n) => {
+                let directory = self.spool.directory().display();
+                say(&format!(
+                    "stopped in {took} ms; {n} undelivered records stay in {directory} and go out after the next start"
+                ));
+            }
+            Err(error) => say(&format!("stopped in {took} ms; what is undelivered stays on disk, uncounted: {error}")),
+        }
+    }
+
+    /// What was started, and what the operator should know about the configuration that was typed.
+    fn announce(&self, agent: &Agent, config: &Config) {
+        for fact in agent.facts() {
+            say(fact);
+        }
+        let typed = !self.sources.files.is_empty();
+        for note in config.notes.iter().filter(|_| typed) {
+            say(&format!("{WARNING}note:{WARNING:#} {note}"));
+        }
+    }
+
+    /// Records that at least one required cursor still has to deliver, summed over the cursors.
+    fn undelivered(&self) -> Result<u64, crate::spool::Error> {
+        let inspection = self.spool.inspect()?;
+        let cursors = inspection.logs.iter().flat_map(|log| &log.cursors);
+        Ok(cursors.filter(|cursor| cursor.required).map(|cursor| cursor.pending.items).sum())
+    }
+}
+
+fn start_failure(error: &StartError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        StartError::Bind(error) => failure.help(error.help()),
+        StartError::Spool(_) | StartError::System(_) | StartError::Exporter { .. } => failure,
+    }
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::Globals;
-use super::output::Failure;
+use super::output::{ERROR, Failure};
+use crate::config::{self, Config, Sources};
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -16,7 +17,28 @@ pub(crate) struct ConfigArgs {
     pub(crate) set: Vec<String>,
 }
 
+impl ConfigArgs {
+    /// All that the configuration is made of.
+    pub(crate) fn sources(&self, globals: &Globals) -> Sources {
+        Sources::of_process(self.config.clone(), self.set.clone(), globals.data_dir.clone())
+    }
+}
+
+/// Reads and checks a configuration; prints every fault that it has.
+pub(crate) fn load(sources: &Sources) -> Result<Config, Failure> {
+    config::load(sources).map_err(|faults| {
+        for fault in &faults.faults {
+            anstream::eprintln!("{ERROR}error:{ERROR:#} {fault}");
+        }
+        Failure::reported()
+    })
+}
+
 /// The data directory that a command reads: `--data-dir`, else what the configuration says, else the default.
-pub(crate) fn data_dir(_config: &ConfigArgs, globals: &Globals) -> Result<PathBuf, Failure> {
-    globals.data_dir.clone().ok_or_else(|| Failure::usage("--data-dir is needed"))
+pub(crate) fn data_dir(args: &ConfigArgs, globals: &Globals) -> Result<PathBuf, Failure> {
+    // A directory that was named needs no configuration, not even a valid one.
+    match &globals.data_dir {
+        Some(directory) => Ok(directory.clone()),
+        None => load(&args.sources(globals)).map(|config| config.data_dir),
+    }
 }

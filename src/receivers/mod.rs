@@ -5,4 +5,4 @@ pub mod otlp;
 
 mod intake;
 
-pub use intake::{Intake, Stored};
+pub use intake::{Counts, Intake, Stored};
