@@ -2,6 +2,7 @@
 
 mod components;
 mod doctor;
+mod faults;
 mod output;
 mod run;
 mod sources;

@@ -35,6 +35,8 @@ pub(crate) enum Output {
 /// Why a command ended badly, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Failure {
+    /// Printed before the message, as it is.
+    details: String,
     message: String,
     help: Vec<String>,
     code: u8,
@@ -43,7 +45,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// Exit code 1: the command could not do its work.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: Vec::new(), code: 1 }
+        Self { details: String::new(), message: message.into(), help: Vec::new(), code: 1 }
     }
 
     /// Exit code 2: the arguments or the configuration are wrong.
@@ -51,9 +53,16 @@ impl Failure {
         Self { code: 2, ..Self::new(message) }
     }
 
-    /// Exit code 2, everything already printed.
-    pub(crate) fn reported() -> Self {
-        Self::usage(String::new())
+    /// Exit code 0 and nothing to say.
+    fn silent() -> Self {
+        Self { code: 0, ..Self::new(String::new()) }
+    }
+
+    /// Sets what is printed before the message.
+    #[must_use]
+    pub(crate) fn details(mut self, details: String) -> Self {
+        self.details = details;
+        self
     }
 
     /// Adds what the reader can do.
@@ -71,6 +80,7 @@ impl Failure {
 
     /// Prints the failure on standard error and gives its exit code.
     pub(crate) fn report(&self) -> ExitCode {
+        anstream::eprint!("{}", self.details);
         if !self.message.is_empty() {
             anstream::eprintln!("{ERROR}error:{ERROR:#} {}", self.message);
         }
@@ -85,7 +95,7 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self { message: String::new(), help: Vec::new(), code: 0 },
+            io::ErrorKind::BrokenPipe => Self::silent(),
             _ => Self::new(format!("standard output: {error}")),
         }
     }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::Globals;
-use super::output::{ERROR, Failure};
+use super::faults::faults_failure;
+use super::output::Failure;
 use crate::config::{self, Config, Sources};
 
 /// Where the configuration comes from.
@@ -24,14 +25,9 @@ impl ConfigArgs {
     }
 }
 
-/// Reads and checks a configuration; prints every fault that it has.
+/// Reads and checks a configuration; a failure shows every fault that it has.
 pub(crate) fn load(sources: &Sources) -> Result<Config, Failure> {
-    config::load(sources).map_err(|faults| {
-        for fault in &faults.faults {
-            anstream::eprintln!("{ERROR}error:{ERROR:#} {fault}");
-        }
-        Failure::reported()
-    })
+    config::load(sources).map_err(|faults| faults_failure(&faults))
 }
 
 /// The data directory that a command reads: `--data-dir`, else what the configuration says, else the default.

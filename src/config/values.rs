@@ -131,7 +131,7 @@ const DURATION: &str = "a duration as 5s, 1m30s or 100ms";
 /// A duration in Go's syntax.
 pub(super) fn duration(node: &Node) -> Result<Duration, Problem> {
     let scalar = scalar(node, DURATION)?;
-    parse_duration(&scalar.text).map_err(|suggestion| {
+    go_duration(&scalar.text).map_err(|suggestion| {
         let problem = Problem::new(format!("expected {DURATION}, found {}", shown(scalar)));
         // What is suggested repeats what was typed, so not when that came from the environment.
         if scalar.typed.is_none() { Problem { suggestion, ..problem } } else { problem }
@@ -148,7 +148,7 @@ pub(super) fn positive_duration(node: &Node) -> Result<Duration, Problem> {
 
 /// Parses Go's syntax: numbers with the units ns, us, ms, s, m, h, in any sequence; `0` needs none. The error is what
 /// to write instead, where that can be guessed.
-fn parse_duration(text: &str) -> Result<Duration, Option<String>> {
+fn go_duration(text: &str) -> Result<Duration, Option<String>> {
     let text = text.strip_prefix('+').unwrap_or(text);
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -206,7 +206,7 @@ fn part_nanos(number: &str, unit: &str) -> Result<u128, Option<String>> {
 /// # Errors
 /// What was expected.
 pub fn duration_argument(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|suggestion| match suggestion {
+    go_duration(text).map_err(|suggestion| match suggestion {
         Some(suggestion) => format!("expected {DURATION}; {suggestion}"),
         None => format!("expected {DURATION}"),
     })

@@ -8,7 +8,7 @@ use super::DataDir;
 use super::exporters::Typed;
 use super::extensions::Extension;
 use super::pipelines::Draft;
-use super::registry::Registry;
+use super::registry::{Defined, Registry};
 use crate::config::checked::{Pipeline, Receiver};
 use crate::config::expand::Expander;
 use crate::config::fault::Problem;
@@ -226,7 +226,7 @@ impl Storage<'_> {
 
 /// `sending_queue.storage` names an extension that runs.
 fn check_references(check: &mut Check<'_>, extensions: &Registry<Extension>, exporters: &Registry<Typed>) {
-    for (_, typed) in exporters.used() {
+    for typed in exporters.all().filter_map(Defined::value) {
         let Some((name, at, path)) = &typed.storage else { continue };
         let found = extensions.all().find(|defined| defined.id().is_some_and(|id| id.to_string() == *name));
         let problem = match found {
