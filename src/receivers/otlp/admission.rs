@@ -6,10 +6,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What requests in flight may hold over all receivers that share it: from before a body is read until it is durable.
 ///
-/// Who asks first waits its turn and holds nothing meanwhile; who holds some may only try for more. So nobody waits
-/// for another who waits.
+/// A third is for compressed bodies, the rest for messages. A request asks for its compressed body first, then for its
+/// message, and waits its turn each time; who holds a message's memory only tries for more. So nobody waits for another
+/// who waits for him.
 #[derive(Debug, Clone)]
 pub struct Admission {
+    compressed: Share,
+    messages: Share,
+}
+
+/// A part of the memory.
+#[derive(Debug, Clone)]
+struct Share {
     units: Arc<Semaphore>,
     total: u32,
 }
@@ -25,18 +33,33 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// Lets requests hold `bytes` together, rounded up to whole KiB and at least one.
+    /// Lets requests hold `bytes` together, rounded up to whole KiB, and at least two of them.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
+        Self { compressed: Share::new(bytes / 3), messages: Share::new(bytes - bytes / 3) }
+    }
+
+    /// Waits until a compressed body of this size may be held. One larger than all waits until it is alone.
+    pub(super) async fn admit_compressed(&self, bytes: usize) -> Option<Permit> {
+        self.compressed.admit(bytes).await
+    }
+
+    /// Waits until a message of this size may be held. One larger than all waits until it is alone.
+    pub(super) async fn admit_message(&self, bytes: usize) -> Option<Permit> {
+        self.messages.admit(bytes).await
+    }
+}
+
+impl Share {
+    fn new(bytes: usize) -> Self {
         let total = units(bytes);
         Self { units: Arc::new(Semaphore::new(total as usize)), total }
     }
 
-    /// Waits until `bytes` may be held. A request larger than the whole waits until it is alone.
-    pub(super) async fn admit(&self, bytes: usize) -> Option<Permit> {
+    async fn admit(&self, bytes: usize) -> Option<Permit> {
         let wanted = units(bytes).min(self.total);
         let held = Arc::clone(&self.units).acquire_many_owned(wanted).await.ok()?;
-        Some(Permit { admission: self.clone(), held })
+        Some(Permit { share: self.clone(), held })
     }
 }
 
@@ -47,18 +70,18 @@ fn units(bytes: usize) -> u32 {
 /// The right to hold some bytes, until dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
-    admission: Admission,
+    share: Share,
     held: OwnedSemaphorePermit,
 }
 
 impl Permit {
     /// Tries to hold `bytes` in all. Who already holds everything may go on alone.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
-        let wanted = units(bytes).min(self.admission.total) as usize;
+        let wanted = units(bytes).min(self.share.total) as usize;
         let Some(missing) = wanted.checked_sub(self.held.num_permits()).filter(|missing| *missing > 0) else {
             return true;
         };
-        match Arc::clone(&self.admission.units).try_acquire_many_owned(missing as u32) {
+        match Arc::clone(&self.share.units).try_acquire_many_owned(missing as u32) {
             Ok(more) => {
                 self.held.merge(more);
                 true
@@ -82,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_waits_until_there_is_room() {
-        let admission = Admission::new(10 * UNIT);
+        let admission = Share::new(10 * UNIT);
         let mut first = admission.admit(8 * UNIT).await.unwrap();
         let second = tokio::spawn({
             let admission = admission.clone();
@@ -96,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_larger_than_all_is_admitted_alone_and_may_grow() {
-        let admission = Admission::new(4 * UNIT);
+        let admission = Share::new(4 * UNIT);
         let mut permit = admission.admit(1 << 30).await.unwrap();
         assert!(permit.grow(2 << 30));
         assert_eq!(admission.units.available_permits(), 0);
@@ -106,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn growing_never_waits() {
-        let admission = Admission::new(4 * UNIT);
+        let admission = Share::new(4 * UNIT);
         let _other = admission.admit(2 * UNIT).await.unwrap();
         let mut permit = admission.admit(1).await.unwrap();
         assert!(permit.grow(2 * UNIT));

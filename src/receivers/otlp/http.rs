@@ -1,8 +1,10 @@
 //! OTLP/HTTP: `POST /v1/{logs,traces,metrics}` with binary protobuf.
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use prost::Message;
+use tonic::Code;
 
 use super::receive::{BodyReader, Receive, Received};
 use super::refusal::{Class, Refusal};
@@ -15,18 +17,37 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers one request.
 pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Response<Reply> {
-    let wanted = match check(receive, &request) {
-        Ok(wanted) => wanted,
-        Err(response) => return response,
-    };
-    let stored = match body(receive, request.into_body(), wanted.gzip).await {
-        Ok(received) => receive.store(wanted.signal, received).await,
-        Err(refusal) => Err(refusal),
-    };
-    match stored {
+    let (head, body) = request.into_parts();
+    let mut body = BodyReader::new(body);
+    match export(receive, &head, &mut body).await {
         // An empty Export…ServiceResponse has no bytes; `partial_success` unset is full success.
         Ok(()) => answer(StatusCode::OK, PROTOBUF, Vec::new()),
-        Err(refusal) => refuse(&refusal),
+        Err(rejection) => {
+            body.discard().await;
+            rejection.answer()
+        }
+    }
+}
+
+async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Result<(), Rejection> {
+    let wanted = check(receive, head)?;
+    let received = read(receive, body, wanted.gzip).await?;
+    Ok(receive.store(wanted.signal, received).await?)
+}
+
+/// Why a request is not stored, in HTTP's terms.
+#[derive(Debug)]
+enum Rejection {
+    Path(String),
+    Method,
+    ContentType(String),
+    ContentEncoding(String),
+    Refusal(Refusal),
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
     }
 }
 
@@ -46,68 +67,39 @@ fn signal_of(path: &str) -> Option<Signal> {
 }
 
 /// Judges a request by its head alone.
-fn check(receive: &Receive, request: &Request<Incoming>) -> Result<Wanted, Response<Reply>> {
-    let path = request.uri().path();
-    let Some(signal) = signal_of(path) else {
-        let text = format!("no such path: {path}; OTLP is taken at /v1/logs, /v1/traces and /v1/metrics\n");
-        return Err(answer(StatusCode::NOT_FOUND, TEXT, text));
-    };
-    if request.method() != Method::POST {
-        let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "use POST\n");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-        return Err(response);
+fn check(receive: &Receive, head: &Parts) -> Result<Wanted, Rejection> {
+    let path = head.uri.path();
+    let signal = signal_of(path).ok_or_else(|| Rejection::Path(path.to_owned()))?;
+    if head.method != Method::POST {
+        return Err(Rejection::Method);
     }
-    check_content_type(request.headers())?;
+    let content_type = text(&head.headers, header::CONTENT_TYPE);
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case(PROTOBUF) {
+        return Err(Rejection::ContentType(essence.to_owned()));
+    }
     if !receive.intake.accepts(signal) {
-        return Err(refuse(&Refusal::NoPipeline(signal)));
+        return Err(Refusal::NoPipeline(signal).into());
     }
-    let gzip = check_encoding(request.headers())?;
-    if request.body().size_hint().lower() > receive.limit as u64 {
-        return Err(refuse(&receive.too_large()));
-    }
+    let encoding = text(&head.headers, header::CONTENT_ENCODING);
+    let gzip = match encoding.trim() {
+        "" | "identity" => false,
+        other if other.eq_ignore_ascii_case("gzip") => true,
+        other => return Err(Rejection::ContentEncoding(other.to_owned())),
+    };
     Ok(Wanted { signal, gzip })
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), Response<Reply>> {
-    let value = headers.get(header::CONTENT_TYPE).map(|v| String::from_utf8_lossy(v.as_bytes()));
-    let essence = value.as_deref().and_then(|v| v.split(';').next()).unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case(PROTOBUF) {
-        return Ok(());
-    }
-    let message = match essence {
-        "" => format!("no Content-Type: send {PROTOBUF}"),
-        other => format!("Content-Type {other} is not supported: send {PROTOBUF}"),
-    };
-    // A sender of JSON reads errors as JSON.
-    let unsupported = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    Err(if essence.eq_ignore_ascii_case(JSON) {
-        answer(unsupported, JSON, serde_json::json!({ "code": 3, "message": message }).to_string())
-    } else {
-        answer(unsupported, TEXT, message + "\n")
-    })
-}
-
-/// Whether the body is gzip.
-fn check_encoding(headers: &HeaderMap) -> Result<bool, Response<Reply>> {
-    match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"" | b"identity") => Ok(false),
-        Some(b"gzip") => Ok(true),
-        Some(other) => {
-            let message =
-                format!("Content-Encoding {} is not supported: use gzip or identity", String::from_utf8_lossy(other));
-            let mut response = status(StatusCode::UNSUPPORTED_MEDIA_TYPE, tonic::Code::InvalidArgument, &message);
-            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"));
-            Err(response)
-        }
-    }
+/// A header's value; empty when it is absent.
+fn text(headers: &HeaderMap, name: header::HeaderName) -> std::borrow::Cow<'_, str> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default()
 }
 
 /// Reads a body whose length need not be known: memory is admitted for what is announced, then for what comes.
-async fn body(receive: &Receive, body: Incoming, gzip: bool) -> Result<Received, Refusal> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+async fn read(receive: &Receive, body: &mut BodyReader, gzip: bool) -> Result<Received, Refusal> {
+    let announced = body.announced();
     let mut permit = receive.admit(announced, gzip).await?;
     let mut bytes = Vec::with_capacity(announced);
-    let mut body = BodyReader::new(body);
     while let Some(data) = body.next().await? {
         let length = bytes.len() + data.len();
         if length > receive.limit {
@@ -121,9 +113,42 @@ async fn body(receive: &Receive, body: Incoming, gzip: bool) -> Result<Received,
     Ok(Received { bytes, gzip, permit })
 }
 
-/// Says a refusal as the specification wants it said ("OTLP/HTTP Response", "OTLP/HTTP Throttling").
+impl Rejection {
+    /// Says it as the specification wants it said ("OTLP/HTTP Response", "OTLP/HTTP Throttling").
+    fn answer(&self) -> Response<Reply> {
+        match self {
+            Self::Path(path) => {
+                let message = format!("no such path: {path}; OTLP is taken at /v1/logs, /v1/traces and /v1/metrics\n");
+                answer(StatusCode::NOT_FOUND, TEXT, message)
+            }
+            Self::Method => {
+                let response = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "use POST\n");
+                with(response, header::ALLOW, HeaderValue::from_static("POST"))
+            }
+            Self::ContentType(other) => {
+                let message = match other.as_str() {
+                    "" => format!("no Content-Type: send {PROTOBUF}"),
+                    other => format!("Content-Type {other} is not supported: send {PROTOBUF}"),
+                };
+                // Who sends JSON reads errors as JSON.
+                if other.eq_ignore_ascii_case(JSON) {
+                    let body = serde_json::json!({ "code": Code::InvalidArgument as i32, "message": message });
+                    answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, JSON, body.to_string())
+                } else {
+                    answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, TEXT, message + "\n")
+                }
+            }
+            Self::ContentEncoding(other) => {
+                let message = format!("Content-Encoding {other} is not supported: use gzip or identity");
+                let response = status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, &message);
+                with(response, header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"))
+            }
+            Self::Refusal(refusal) => refuse(refusal),
+        }
+    }
+}
+
 fn refuse(refusal: &Refusal) -> Response<Reply> {
-    use tonic::Code;
     let message = refusal.to_string();
     match refusal.class() {
         Class::BadData => status(StatusCode::BAD_REQUEST, Code::InvalidArgument, &message),
@@ -131,17 +156,16 @@ fn refuse(refusal: &Refusal) -> Response<Reply> {
         Class::NoPipeline => status(StatusCode::NOT_FOUND, Code::Unimplemented, &message),
         Class::Timeout => status(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message),
         Class::Full(after) | Class::Unavailable(after) => {
-            let mut response = status(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, &message);
             // Whole seconds, and never 0: that would mean at once.
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-            response
+            let response = status(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, &message);
+            with(response, header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
         }
     }
 }
 
 /// A `google.rpc.Status` in protobuf, the type of every request that gets this far.
-fn status(code: StatusCode, rpc: tonic::Code, message: &str) -> Response<Reply> {
+fn status(code: StatusCode, rpc: Code, message: &str) -> Response<Reply> {
     let status = tonic_types::Status { code: rpc as i32, message: message.to_owned(), details: Vec::new() };
     answer(code, PROTOBUF, status.encode_to_vec())
 }
@@ -150,5 +174,10 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<bytes:
     let mut response = Response::new(Reply::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn with(mut response: Response<Reply>, name: header::HeaderName, value: HeaderValue) -> Response<Reply> {
+    response.headers_mut().insert(name, value);
     response
 }

@@ -1,6 +1,6 @@
 //! The way of a request from its body to the disk, the same for both transports.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::Read;
 use std::pin::Pin;
 use std::time::Duration;
@@ -19,8 +19,9 @@ use crate::receivers::Intake;
 const ADMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much larger than its body a compressed request is taken to be until it is inflated.
-const USUAL_RATIO: usize = 8;
+/// How much of a refused body is read on, in bytes, and for how long.
+const MAX_DISCARD: usize = 64 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bodies above this are checked and inflated on a thread of their own, so that others need not wait.
 const LARGE: usize = 64 << 10;
 
@@ -48,48 +49,48 @@ impl Receive {
         Refusal::TooLarge { limit: self.limit, key: self.limit_key }
     }
 
-    /// Waits for the memory that a body of this size will need.
+    /// Waits for the memory that a body of this size needs.
     pub(super) async fn admit(&self, bytes: usize, gzip: bool) -> Result<Permit, Refusal> {
         if bytes > self.limit {
             return Err(self.too_large());
         }
-        let need = if gzip { bytes + bytes.saturating_mul(USUAL_RATIO).min(self.limit) } else { bytes };
-        match timeout(ADMIT_TIMEOUT, self.admission.admit(need)).await {
-            Ok(Some(permit)) => Ok(permit),
-            Ok(None) | Err(_) => Err(Refusal::Busy),
+        if gzip {
+            in_time(self.admission.admit_compressed(bytes)).await
+        } else {
+            in_time(self.admission.admit_message(bytes)).await
         }
     }
 
     /// Validates a request and hands it to the logs; returns when they have it on disk. A request without items is
     /// a success that stores nothing (OTLP specification, "Full Success").
     pub(super) async fn store(&self, signal: Signal, received: Received) -> Result<(), Refusal> {
-        let opened = if received.bytes.len() > LARGE {
+        let opened = if received.gzip {
+            let mut permit =
+                in_time(self.admission.admit_message(claimed_size(&received.bytes).min(self.limit))).await?;
             let receive = self.clone();
-            let task = tokio::task::spawn_blocking(move || receive.open(signal, received));
-            task.await.map_err(|_| Refusal::Panicked)?
+            off_the_loop(received.bytes.len() > LARGE, move || {
+                let message = receive.inflate(&received.bytes, &mut permit)?;
+                drop(received);
+                permit.shrink(message.len());
+                Ok((otlp::validate(signal, &message)?, message, permit))
+            })
+            .await
         } else {
-            self.open(signal, received)
+            let Received { bytes, permit, .. } = received;
+            off_the_loop(bytes.len() > LARGE, move || Ok((otlp::validate(signal, &bytes)?, bytes, permit))).await
         };
-        let (payload, items, _permit) = opened?;
+        let (items, message, _permit) = opened?;
         if items > 0 {
-            self.intake.append(signal, &payload, items)?.durable().await?;
+            self.intake.append(signal, &message.into(), items)?.durable().await?;
         }
         Ok(())
     }
 
-    /// Inflates and validates. Blocks for as long as that takes.
-    fn open(&self, signal: Signal, received: Received) -> Result<(Bytes, u32, Permit), Refusal> {
-        let Received { bytes, gzip, mut permit } = received;
-        let bytes = if gzip { self.inflate(&bytes, &mut permit)? } else { bytes };
-        permit.shrink(bytes.len());
-        let items = otlp::validate(signal, &bytes)?;
-        Ok((bytes.into(), items, permit))
-    }
-
-    /// Inflates a body, holding no more than the limit and what is admitted.
+    /// Inflates a body, holding no more than the limit and what is admitted. Members follow each other as RFC 1952
+    /// allows.
     fn inflate(&self, body: &[u8], permit: &mut Permit) -> Result<Vec<u8>, Refusal> {
         let mut decoder = MultiGzDecoder::new(body);
-        let mut out = Vec::with_capacity(body.len().saturating_mul(2).min(self.limit));
+        let mut out = Vec::with_capacity(claimed_size(body).min(self.limit));
         let mut chunk = [0; 16 << 10];
         loop {
             let read = decoder.read(&mut chunk).map_err(Refusal::Gzip)?;
@@ -99,12 +100,36 @@ impl Receive {
             if out.len() + read > self.limit {
                 return Err(self.too_large());
             }
-            if !permit.grow(body.len() + out.len() + read) {
+            if !permit.grow(out.len() + read) {
                 return Err(Refusal::Busy);
             }
             out.extend_from_slice(&chunk[..read]);
         }
     }
+}
+
+/// The inflated size that a gzip body states at its end (RFC 1952, ISIZE). A hint: it is the sender's word, and with
+/// several members it is that of the last.
+fn claimed_size(gzip: &[u8]) -> usize {
+    gzip.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize)
+}
+
+async fn in_time(admission: impl Future<Output = Option<Permit>>) -> Result<Permit, Refusal> {
+    match timeout(ADMIT_TIMEOUT, admission).await {
+        Ok(Some(permit)) => Ok(permit),
+        Ok(None) | Err(_) => Err(Refusal::Busy),
+    }
+}
+
+/// Runs work that takes a while on a thread where it holds up no other request.
+async fn off_the_loop<T: Send + 'static>(
+    is_long: bool,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    if !is_long {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Refusal::Panicked))
 }
 
 /// A body that is being read.
@@ -117,6 +142,23 @@ pub(super) struct BodyReader {
 impl BodyReader {
     pub(super) fn new(body: Incoming) -> Self {
         Self { body, deadline: tokio::time::Instant::now() + BODY_TIMEOUT }
+    }
+
+    /// The length that the sender announced; 0 when it did not.
+    pub(super) fn announced(&self) -> usize {
+        usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX)
+    }
+
+    /// Reads on and forgets, so that a sender who has not finished yet comes to read the answer: closing the
+    /// connection in its face would often lose it.
+    pub(super) async fn discard(&mut self) {
+        self.deadline = self.deadline.min(tokio::time::Instant::now() + DISCARD_TIMEOUT);
+        let mut left = MAX_DISCARD;
+        while let Ok(Some(data)) = self.next().await
+            && left > data.len()
+        {
+            left -= data.len();
+        }
     }
 
     /// The next piece of data; `None` at the end. Trailers are of no use here.

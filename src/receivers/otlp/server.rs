@@ -24,10 +24,12 @@ const MAX_CONNECTIONS: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// All headers of a request together, in bytes.
 const MAX_HEAD: u32 = 16 << 10;
-/// What a peer may send ahead of being read, per stream and per connection, in bytes.
-const WINDOW: u32 = 1 << 20;
 /// Calls at once on one connection.
 const MAX_STREAMS: u32 = 128;
+/// What a peer may send ahead of being read, in bytes. The connection's window holds those of all its streams: requests
+/// that wait for memory must not keep the bodies of admitted ones from arriving.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// An HTTP/2 peer that is silent is asked whether it is there, and left when it does not answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 /// How long accepting pauses after it failed, for want of descriptors as a rule.
@@ -112,7 +114,7 @@ fn builder(versions: Versions) -> Builder<TokioExecutor> {
         .keep_alive_timeout(KEEP_ALIVE.1)
         .max_header_list_size(MAX_HEAD)
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW);
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
     builder
 }
