@@ -9,7 +9,7 @@ DEBIAN_PACKAGES=(
     "cpio cpio" "zstd zstd" "depmod kmod" "xz xz-utils"
     "ip iproute2" "mkfs.ext4 e2fsprogs" "losetup util-linux" "mount mount" "setpriv util-linux"
     "java openjdk-17-jdk-headless" "mvn maven"                     # OpenSearch
-    "systemd-analyze systemd" "git git" "cc gcc"
+    "systemd-analyze systemd" "pgrep procps" "git git" "cc gcc"
 )
 
 missing_packages() {
