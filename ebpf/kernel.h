@@ -214,7 +214,7 @@ struct sock_common {
 	u16 skc_dport;
 	u16 skc_num;
 	u16 skc_family;
-	volatile u8 skc_state;
+	u8 skc_state;
 	struct net_pointer skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;

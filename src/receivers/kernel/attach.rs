@@ -1,8 +1,9 @@
 //! Loads the object and attaches its programs one by one: what one hook lacks, another need not suffer.
 
+use std::error::Error;
 use std::fmt;
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness};
 
@@ -13,8 +14,10 @@ use super::catalogue::Kind;
 use super::gaps::Counters;
 use super::hooks::{COUNTING, Hook, Variant, choose};
 use super::host::Host;
+use super::reasons::Reasons;
 use super::report::{HookReport, State};
 use super::settings::{EventSettings, Settings};
+use super::symbols::Symbols;
 
 /// The compiled programs. `ebpf/MANIFEST` says from what and by what.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/tidegate.bpf.o");
@@ -37,6 +40,8 @@ pub(super) struct Loaded {
     pub(super) rings: Rings,
     pub(super) counters: PerCpuArray<MapData, [u64; 5]>,
     pub(super) attribution: Attribution,
+    pub(super) reasons: Reasons,
+    pub(super) symbols: Symbols,
 }
 
 /// The ways from the kernel to the agent.
@@ -126,11 +131,16 @@ impl Attacher<'_> {
                 return None;
             }
         };
+        let reasons = self.types.map(Reasons::read).unwrap_or_default();
+        // Before the hook is attached: a benign reason must not be recorded once either.
+        if let Err(error) = ignore_reasons(&mut ebpf, &reasons.ignored(&self.settings.packet_drop.ignore_reasons)) {
+            tracing::warn!(%error, "every drop reason is recorded, also the benign ones");
+        }
         for hook in wanted {
             let result = self.attach_one(&mut ebpf, &parsed, hook);
             self.results.push(result);
         }
-        take_maps(ebpf)
+        take_maps(ebpf, reasons)
     }
 
     fn give_up(&mut self, wanted: &[Hook], report: impl Fn(Option<Kind>, Hook) -> HookReport) {
@@ -252,12 +262,14 @@ fn load(settings: &Settings, btf: &Btf) -> Result<Ebpf, aya::EbpfError> {
         .map_max_entries("bulk", settings.rings.bulk)
         .map_max_entries("cgroups", settings.rings.cgroups)
         .override_global("max_per_second", limits.as_slice(), true)
+        .override_global("drop_stacks", &u8::from(settings.packet_drop.stacks), true)
+        .override_global("hung_stacks", &u8::from(settings.task_hung.stacks), true)
         .override_global("crash_command_line", &u8::from(settings.command_line), true)
         .override_global("crash_max_per_executable", &CRASHES_PER_EXECUTABLE, true)
         .load(OBJECT)
 }
 
-fn attach_program(ebpf: &mut Ebpf, btf: &Btf, hook: Hook, variant: &Variant) -> Result<(), Box<dyn std::error::Error>> {
+fn attach_program(ebpf: &mut Ebpf, btf: &Btf, hook: Hook, variant: &Variant) -> Result<(), Box<dyn Error>> {
     let program: &mut Program = ebpf.program_mut(variant.program).ok_or("the object lacks the program")?;
     if hook == Hook::IterTask {
         let program: &mut Iter = program.try_into()?;
@@ -269,10 +281,19 @@ fn attach_program(ebpf: &mut Ebpf, btf: &Btf, hook: Hook, variant: &Variant) -> 
     Ok(())
 }
 
-fn take_maps(mut ebpf: Ebpf) -> Option<Loaded> {
+fn ignore_reasons(ebpf: &mut Ebpf, reasons: &[u32]) -> Result<(), Box<dyn Error>> {
+    let map = ebpf.map_mut("drop_ignored").ok_or("the object lacks the map drop_ignored")?;
+    let mut ignored = Array::<_, u8>::try_from(map)?;
+    for reason in reasons {
+        ignored.set(*reason, 1, 0)?;
+    }
+    Ok(())
+}
+
+fn take_maps(mut ebpf: Ebpf, reasons: Reasons) -> Option<Loaded> {
     let mut ring = |name: &str| RingBuf::try_from(ebpf.take_map(name)?).ok();
     let rings = Rings { urgent: ring("urgent")?, bulk: ring("bulk")?, cgroups: ring("cgroups")? };
     let counters = PerCpuArray::try_from(ebpf.take_map("counters")?).ok()?;
     let attribution = Attribution { cgroups: CgroupMap::walk() };
-    Some(Loaded { ebpf, rings, counters, attribution })
+    Some(Loaded { ebpf, rings, counters, attribution, reasons, symbols: Symbols::open() })
 }

@@ -19,6 +19,16 @@ pub(super) struct Event {
     pub attributes: Attributes,
 }
 
+impl Event {
+    /// The `log.record.uid`, which every event begins with.
+    pub(crate) fn uid(&self) -> &str {
+        match self.attributes.0.first().and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
+            Some(Value::StringValue(uid)) => uid,
+            _ => "",
+        }
+    }
+}
+
 /// Attributes in the order in which they were added. What is unknown is not added: no attribute is ever empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Attributes(Vec<KeyValue>);

@@ -11,11 +11,13 @@ use super::attach::{Loaded, Probes};
 use super::catalogue::Kind;
 use super::clock::{self, WallOffset};
 use super::collector::Reporter;
-use super::decode::{Content, Context, Head, Record};
+use super::decode::{Content, Context, Head, Record, hung};
 use super::encode::Encoder;
+use super::episodes::Episodes;
 use super::event::Event;
 use super::gaps::Gaps;
 use super::host::Host;
+use super::list;
 use super::loss::{Cause, Losses};
 use super::outbox::{Outbox, Request};
 use super::report::HookReport;
@@ -86,6 +88,7 @@ struct Worker {
     gaps: Gaps,
     reporter: Reporter,
     events: Vec<Event>,
+    episodes: Episodes,
     walked: Instant,
 }
 
@@ -105,6 +108,7 @@ impl Worker {
             losses: Losses::default(),
             gaps: Gaps::default(),
             events: Vec::new(),
+            episodes: Episodes::default(),
             walked: Instant::now(),
         }
     }
@@ -158,6 +162,7 @@ impl Worker {
             gaps: &mut self.gaps,
             events: &mut self.events,
             walked: &mut self.walked,
+            episodes: &mut self.episodes,
         };
         turn.run(loaded)
     }
@@ -220,6 +225,7 @@ struct Turn<'a> {
     gaps: &'a mut Gaps,
     events: &'a mut Vec<Event>,
     walked: &'a mut Instant,
+    episodes: &'a mut Episodes,
 }
 
 impl Turn<'_> {
@@ -228,13 +234,35 @@ impl Turn<'_> {
         self.follow_cgroups(loaded);
         let mut more = ring::drain(&mut loaded.rings.urgent, |bytes| self.parse(bytes, &mut records));
         more |= ring::drain(&mut loaded.rings.bulk, |bytes| self.parse(bytes, &mut records));
+        let mut listed = false;
         for record in &records {
             self.learn_cgroups(loaded, record);
-            let mut context =
-                Context { settings: self.settings, host: self.host, wall: self.wall, attribution: &loaded.attribution };
-            self.events.extend(context.event(record));
+            let hung = matches!(record.content, Content::Hung(_));
+            // One listing serves the whole turn: khungtaskd tells all its tasks at once.
+            let blocked =
+                if hung && !std::mem::replace(&mut listed, true) { list::blocked(&mut loaded.ebpf) } else { None };
+            let event = self.context(loaded, blocked).event(record);
+            self.events.extend(event);
+        }
+        for finished in if self.episodes.is_empty() { Vec::new() } else { self.episodes.poll() } {
+            let event = hung::ended(&finished, &self.context(loaded, None));
+            self.events.push(event);
         }
         more
+    }
+
+    fn context<'c>(&'c mut self, loaded: &'c mut Loaded, blocked: Option<Vec<hung::Blocked>>) -> Context<'c> {
+        Context {
+            settings: self.settings,
+            host: self.host,
+            wall: self.wall,
+            attribution: &loaded.attribution,
+            reasons: &loaded.reasons,
+            symbols: &mut loaded.symbols,
+            episodes: self.episodes,
+            blocked,
+            page: rustix::param::page_size() as u64,
+        }
     }
 
     fn parse(&mut self, bytes: &[u8], records: &mut Vec<Record>) {

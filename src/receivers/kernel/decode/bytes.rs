@@ -31,6 +31,10 @@ impl<'a> Fields<'a> {
         self.array().map(u16::from_ne_bytes)
     }
 
+    pub(crate) fn i16(&mut self) -> Option<i16> {
+        self.array().map(i16::from_ne_bytes)
+    }
+
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_ne_bytes)
     }
@@ -55,13 +59,17 @@ impl<'a> Fields<'a> {
         Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
     }
 
-    /// An address in network order in a field of 16 bytes; IPv4 fills the first four.
-    pub(crate) fn address(&mut self, v6: bool) -> Option<IpAddr> {
+    /// An address in network order in a field of 16 bytes; IPv4 fills the first four. None for another family.
+    pub(crate) fn address(&mut self, family: u16) -> Option<IpAddr> {
         let bytes = self.array::<16>()?;
-        if v6 {
+        match family {
+            AF_INET => Some(IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]))),
             // An IPv4 peer of an IPv6 socket is an IPv4 peer.
-            return Some(Ipv6Addr::from(bytes).to_canonical());
+            AF_INET6 => Some(Ipv6Addr::from(bytes).to_canonical()),
+            _ => None,
         }
-        Some(IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])))
     }
 }
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;

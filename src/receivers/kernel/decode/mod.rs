@@ -1,8 +1,14 @@
 //! Records of the rings, as bytes, to events.
 
+use std::net::IpAddr;
+
 mod bytes;
 mod crash;
+mod drop;
+pub(crate) mod hung;
+mod oom;
 mod process;
+mod retransmit;
 
 pub(super) use bytes::Fields;
 pub(super) use process::Process;
@@ -11,20 +17,23 @@ use super::attribution::Attribution;
 use super::attribution::cgroup::{CgroupIds, Change};
 use super::catalogue::Kind;
 use super::clock::{self, WallOffset};
+use super::episodes::Episodes;
 use super::event::{Attributes, Event};
 use super::hooks::Hook;
 use super::host::Host;
+use super::reasons::Reasons;
 use super::settings::Settings;
+use super::symbols::Symbols;
 use super::uid::{Identity, uid};
 
 /// The head of every record: `struct record_head` of `ebpf/hook.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
-    pub hook: Hook,
-    pub boot_nanos: u64,
-    pub sequence: u64,
-    pub suppressed_before: u64,
-    pub cpu: u32,
+    pub(crate) hook: Hook,
+    pub(crate) boot_nanos: u64,
+    pub(crate) sequence: u64,
+    pub(crate) suppressed_before: u64,
+    pub(crate) cpu: u32,
 }
 
 impl Head {
@@ -43,14 +52,18 @@ impl Head {
 /// One record of a ring.
 #[derive(Debug)]
 pub(super) struct Record {
-    pub head: Head,
-    pub content: Content,
+    pub(crate) head: Head,
+    pub(crate) content: Content,
 }
 
 /// What a record tells.
 #[derive(Debug)]
 pub(super) enum Content {
     Crash(crash::Crash),
+    OomKill(oom::OomKill),
+    Hung(hung::Hung),
+    Retransmit(retransmit::Retransmit),
+    Drop(drop::Drop),
     Cgroup(Change),
 }
 
@@ -61,6 +74,10 @@ impl Record {
         let head = Head::parse(&mut fields)?;
         let content = match head.hook {
             Hook::SignalDeliver => Content::Crash(crash::Crash::parse(&mut fields)?),
+            Hook::MarkVictim => Content::OomKill(oom::OomKill::parse(&mut fields)?),
+            Hook::ProcessHang => Content::Hung(hung::Hung::parse(&mut fields)?),
+            Hook::TcpRetransmit | Hook::TcpSynack => Content::Retransmit(retransmit::Retransmit::parse(&mut fields)?),
+            Hook::KfreeSkb => Content::Drop(drop::Drop::parse(&mut fields)?),
             Hook::CgroupMkdir => Content::Cgroup(Change::parse(&mut fields, true)?),
             Hook::CgroupRmdir => Content::Cgroup(Change::parse(&mut fields, false)?),
             _ => return None,
@@ -72,6 +89,10 @@ impl Record {
     pub(super) fn cgroups(&self) -> Vec<CgroupIds> {
         match &self.content {
             Content::Crash(crash) => vec![crash.process.cgroups],
+            Content::OomKill(kill) => kill.cgroups(),
+            Content::Hung(hung) => vec![hung.process.cgroups],
+            Content::Retransmit(retransmit) => vec![retransmit.cgroups],
+            Content::Drop(drop) => vec![drop.cgroups],
             Content::Cgroup(_) => Vec::new(),
         }
     }
@@ -80,10 +101,17 @@ impl Record {
 /// What is needed to make events of records.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
-    pub settings: &'a Settings,
-    pub host: &'a Host,
-    pub wall: WallOffset,
-    pub attribution: &'a Attribution,
+    pub(crate) settings: &'a Settings,
+    pub(crate) host: &'a Host,
+    pub(crate) wall: WallOffset,
+    pub(crate) attribution: &'a Attribution,
+    pub(crate) reasons: &'a Reasons,
+    pub(crate) symbols: &'a mut Symbols,
+    pub(crate) episodes: &'a mut Episodes,
+    /// The tasks that are blocked now, where they were listed for this record.
+    pub(crate) blocked: Option<Vec<hung::Blocked>>,
+    /// Bytes of a page.
+    pub(crate) page: u64,
 }
 
 impl Context<'_> {
@@ -91,26 +119,33 @@ impl Context<'_> {
     pub(super) fn event(&mut self, record: &Record) -> Option<Event> {
         match &record.content {
             Content::Crash(crash) => Some(crash.event(&record.head, self)),
+            Content::OomKill(kill) => Some(kill.event(&record.head, self)),
+            Content::Hung(hung) => Some(hung.event(&record.head, self)),
+            Content::Retransmit(retransmit) => Some(retransmit.event(&record.head, self)),
+            Content::Drop(drop) => Some(drop.event(&record.head, self)),
             Content::Cgroup(_) => None,
         }
     }
 
     /// An event with the attributes that every event has.
     fn begin(&self, kind: Kind, head: &Head) -> Event {
-        let unix_nanos = self.wall.unix_nanos(head.boot_nanos);
-        let identity = Identity {
-            boot_id: &self.host.boot_id,
-            event: kind.name(),
-            hook: head.hook.name(),
-            cpu: head.cpu,
-            boot_nanos: head.boot_nanos,
-            sequence: head.sequence,
-        };
+        let mut event = self.begin_at(kind, head.hook.name(), head.cpu, head.boot_nanos, head.sequence);
+        event.attributes.int("kernel.hook.sequence", head.sequence);
+        event.attributes.nonzero("kernel.suppressed_before", head.suppressed_before);
+        event
+    }
+
+    /// An event that was found by looking, not told by a hook.
+    fn begin_polled(&self, kind: Kind, source: &'static str, boot_nanos: u64, number: u64) -> Event {
+        self.begin_at(kind, source, 0, boot_nanos, number)
+    }
+
+    fn begin_at(&self, kind: Kind, hook: &str, cpu: u32, boot_nanos: u64, sequence: u64) -> Event {
+        let unix_nanos = self.wall.unix_nanos(boot_nanos);
+        let identity = Identity { boot_id: &self.host.boot_id, event: kind.name(), hook, cpu, boot_nanos, sequence };
         let mut attributes = Attributes::default();
         attributes.text("log.record.uid", uid(unix_nanos, &identity));
-        attributes.text("kernel.hook.name", head.hook.name().to_owned());
-        attributes.int("kernel.hook.sequence", head.sequence);
-        attributes.nonzero("kernel.suppressed_before", head.suppressed_before);
+        attributes.text("kernel.hook.name", hook.to_owned());
         Event { kind, severity: kind.severity(), unix_nanos, body: String::new(), attributes }
     }
 
@@ -140,4 +175,16 @@ impl Context<'_> {
             super::attribution::place(path).add_to(attributes);
         }
     }
+
+    /// Adds the cgroup of a socket. The root says nothing: it is also what a socket without a cgroup has.
+    fn socket_cgroup(&self, attributes: &mut Attributes, ids: CgroupIds) {
+        let best = self.attribution.cgroups.best(ids);
+        if best.is_some_and(|best| best.path.is_some_and(|path| path != "/")) {
+            self.cgroup(attributes, ids);
+        }
+    }
+}
+
+fn network_type(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ipv4" } else { "ipv6" }
 }
