@@ -47,10 +47,41 @@ pub(super) fn start(config: &Config, logs: &BTreeMap<String, Log>) -> Result<Vec
             ready.push((pipeline, id, exporter, cursor));
         }
     }
-    ready.into_iter().map(|(pipeline, id, exporter, cursor)| drain(pipeline, id, exporter, cursor)).collect()
+    let mut shared = Shared::default();
+    ready
+        .into_iter()
+        .map(|(pipeline, id, exporter, cursor)| drain(pipeline, id, exporter, cursor, &mut shared))
+        .collect()
 }
 
-fn drain(pipeline: &Pipeline, id: &Id, exporter: &Exporter, cursor: Cursor) -> Result<Drain, StartError> {
+/// The sinks that all pipelines of an exporter write to: a file has one writer, and so has standard output.
+#[derive(Default)]
+struct Shared {
+    files: BTreeMap<Id, file::FileSink>,
+    debugs: BTreeMap<Id, debug::DebugSink>,
+}
+
+/// The sink of this exporter, opened for the first pipeline that names it.
+fn shared<S: Clone, E: ToString>(
+    sinks: &mut BTreeMap<Id, S>,
+    id: &Id,
+    open: impl FnOnce() -> Result<S, E>,
+) -> Result<S, StartError> {
+    if let Some(sink) = sinks.get(id) {
+        return Ok(sink.clone());
+    }
+    let sink = open().map_err(|e| StartError::Exporter { exporter: id.to_string(), reason: e.to_string() })?;
+    sinks.insert(id.clone(), sink.clone());
+    Ok(sink)
+}
+
+fn drain(
+    pipeline: &Pipeline,
+    id: &Id,
+    exporter: &Exporter,
+    cursor: Cursor,
+    sinks: &mut Shared,
+) -> Result<Drain, StartError> {
     let failed = |reason: String| StartError::Exporter { exporter: id.to_string(), reason };
     let work = Work { cursor, settings: exporter.drain.clone(), status: Arc::default(), stop: Stop::new() };
     let (name, pending) = (work.cursor.name().to_owned(), work.cursor.pending().items);
@@ -61,11 +92,11 @@ fn drain(pipeline: &Pipeline, id: &Id, exporter: &Exporter, cursor: Cursor) -> R
             (settings.endpoint.clone(), work.spawn(sink))
         }
         ExporterSettings::File(settings) => {
-            let sink = file::FileSink::open(settings.clone()).map_err(|e| failed(e.to_string()))?;
+            let sink = shared(&mut sinks.files, id, || file::FileSink::open(settings.clone()))?;
             (settings.path.display().to_string(), work.spawn(sink))
         }
         ExporterSettings::Debug(settings) => {
-            let sink = debug::DebugSink::stdout(settings).map_err(|e| failed(e.to_string()))?;
+            let sink = shared(&mut sinks.debugs, id, || debug::DebugSink::stdout(settings))?;
             ("standard output".to_owned(), work.spawn(sink))
         }
     };
