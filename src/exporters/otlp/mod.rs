@@ -10,6 +10,7 @@ mod connect;
 mod settings;
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -24,6 +25,9 @@ use crate::otlp::Signal;
 use codec::RawCodec;
 pub use connect::SetupError;
 pub use settings::{Compression, Settings, Tls};
+
+/// The longest time-out that a server is told: gRPC's header has room for eight digits.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// A client of one OTLP/gRPC backend. Connects when it first sends, and again whenever the connection is lost.
 #[derive(Debug)]
@@ -56,7 +60,8 @@ impl Otlp {
         let mut request = tonic::Request::new(payload);
         *request.metadata_mut() = self.metadata.clone();
         if !self.settings.timeout.is_zero() {
-            request.set_timeout(self.settings.timeout);
+            // The server may give up a little later than we do, so that our own clearer message is the one told.
+            request.set_timeout(self.settings.timeout.min(LONGEST_TIMEOUT) + Duration::from_secs(1));
         }
         client.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
         Ok(client.unary(request, PathAndQuery::from_static(path(signal)), RawCodec).await?.into_inner())

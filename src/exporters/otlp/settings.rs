@@ -1,9 +1,10 @@
 //! The checked configuration of the exporter `otlp`.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The checked configuration of the exporter `otlp`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Settings {
     /// `host:port`, or a URL with `http` or `https`.
     pub endpoint: String,
@@ -15,6 +16,22 @@ pub struct Settings {
     pub compression: Compression,
     /// `timeout` of one attempt; zero: none. Default 5 s.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for Settings {
+    /// Leaves out the headers' values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whole, so that a field that is added must be judged here.
+        let Self { endpoint, tls, headers, compression, timeout } = self;
+        let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Settings")
+            .field("endpoint", endpoint)
+            .field("tls", tls)
+            .field("headers", &names)
+            .field("compression", compression)
+            .field("timeout", timeout)
+            .finish()
+    }
 }
 
 /// How the connection is secured.

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Makes the certificates of the TLS tests anew: an authority, what it signed for a server and a client, and a stranger.
+# They protect nothing. Valid for 100 years.
+set -eu
+cd "$(dirname "$0")"
+authority() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj "/CN=$1" \
+        -keyout "$1.key" -out "$1.pem" 2>/dev/null
+}
+authority ca
+authority stranger
+for name in server client; do
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name.test" -keyout "$name.key" \
+        -out "$name.csr" 2>/dev/null
+    printf 'subjectAltName=DNS:%s.test\nbasicConstraints=CA:FALSE\n' "$name" |
+        openssl x509 -req -in "$name.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days 36500 -extfile /dev/stdin \
+            -out "$name.pem" 2>/dev/null
+done
+rm -f ./*.csr ./*.srl ca.key stranger.key
