@@ -88,7 +88,9 @@ impl Renderer {
         let style = if failed { AnsiColor::Red.on_default() } else { Style::new() };
         self.styled(out, style, if failed { "span ERROR" } else { "span" });
         self.name(out, &span.name);
-        if let Some(nanos) = span.end_time_unix_nano.checked_sub(span.start_time_unix_nano) {
+        if span.start_time_unix_nano != 0
+            && let Some(nanos) = span.end_time_unix_nano.checked_sub(span.start_time_unix_nano)
+        {
             out.push_str(&format!(" {:?}", std::time::Duration::from_nanos(nanos)));
         }
     }
