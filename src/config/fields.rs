@@ -11,11 +11,25 @@ const FAULTS_MAX: usize = 50;
 #[derive(Debug)]
 pub(super) struct Check<'s> {
     sources: &'s SourceMap,
-    faults: Vec<(Option<At>, Fault)>,
+    faults: Vec<Found>,
+    /// Faults found when there were enough already.
+    uncounted: usize,
+    /// Values that are told to be wrong already: what follows from that is not told again.
+    settled: Vec<At>,
     notes: Vec<(Option<At>, Note)>,
     /// Every key that was asked for, so that a test can compare them with the documentation.
     #[cfg(test)]
     pub(super) keys: std::collections::BTreeSet<String>,
+}
+
+/// A fault whose line is not looked up yet.
+#[derive(Debug)]
+struct Found {
+    at: Option<At>,
+    path: String,
+    problem: Problem,
+    /// The text could not be parsed, so that secrets in it are not known by their place.
+    unparsed: bool,
 }
 
 impl<'s> Check<'s> {
@@ -23,6 +37,8 @@ impl<'s> Check<'s> {
         Self {
             sources,
             faults: Vec::new(),
+            uncounted: 0,
+            settled: Vec::new(),
             notes: Vec::new(),
             #[cfg(test)]
             keys: std::collections::BTreeSet::new(),
@@ -31,20 +47,35 @@ impl<'s> Check<'s> {
 
     /// Something is wrong at the problem's own place, else at `at`.
     pub(super) fn fault(&mut self, at: Option<At>, path: &str, problem: Problem) {
-        let at = problem.at.or(at);
-        let place = at.map(|at| self.sources.place(at));
-        let snippet = at.and_then(|at| self.sources.snippet(at));
-        let Problem { message, suggestion, .. } = problem;
-        self.faults.push((at, Fault { place, path: path.to_owned(), message, suggestion, snippet }));
+        self.found(Found { at: problem.at.or(at), path: path.to_owned(), problem, unparsed: false });
     }
 
-    /// A text at `at` could not be parsed.
+    /// A text could not be parsed.
     pub(super) fn syntax_fault(&mut self, problem: Problem) {
+        self.found(Found { at: problem.at, path: String::new(), problem, unparsed: true });
+    }
+
+    /// A value is wrong in a way that makes everything else about it a consequence.
+    pub(super) fn settle(&mut self, path: &str, problem: Problem) {
         let at = problem.at;
-        self.fault(at, "", problem);
-        if let (Some(at), Some((_, fault))) = (at, self.faults.last_mut()) {
-            fault.snippet = self.sources.unparsed_snippet(at);
+        self.fault(None, path, problem);
+        self.settled.extend(at);
+    }
+
+    fn found(&mut self, found: Found) {
+        if found.at.is_some_and(|at| self.settled.contains(&at)) {
+            return;
         }
+        if self.is_full() {
+            self.uncounted += 1;
+        } else {
+            self.faults.push(found);
+        }
+    }
+
+    /// Whether further faults are only counted, so that hostile text costs little.
+    fn is_full(&self) -> bool {
+        self.faults.len() >= 20 * FAULTS_MAX
     }
 
     /// Something is worth knowing.
@@ -55,10 +86,11 @@ impl<'s> Check<'s> {
 
     /// Everything, in the order in which it was typed.
     pub(super) fn finish(mut self) -> (Vec<Fault>, Vec<Note>) {
-        self.faults.sort_by_key(|(at, _)| *at);
+        self.faults.sort_by_key(|found| found.at);
         self.notes.sort_by_key(|(at, _)| *at);
-        let more = self.faults.len().saturating_sub(FAULTS_MAX);
-        let mut faults: Vec<Fault> = self.faults.into_iter().take(FAULTS_MAX).map(|(_, fault)| fault).collect();
+        let more = self.uncounted + self.faults.len().saturating_sub(FAULTS_MAX);
+        let mut faults: Vec<Fault> =
+            self.faults.into_iter().take(FAULTS_MAX).map(|found| found.into_fault(self.sources)).collect();
         if more > 0 {
             let message = format!("{more} more faults are not listed");
             faults.push(Fault { place: None, path: String::new(), message, suggestion: None, snippet: None });
@@ -83,10 +115,19 @@ impl<'s> Check<'s> {
                 &[]
             }
         };
-        let mut fields = Fields { check: self, path: path.to_owned(), at, entries, known: Vec::new() };
+        let mut fields =
+            Fields { check: self, path: path.to_owned(), at, entries, known: Vec::new(), idle: Vec::new() };
         let value = read(&mut fields);
         fields.refuse_unknown();
         value
+    }
+}
+
+impl Found {
+    fn into_fault(self, sources: &SourceMap) -> Fault {
+        let Self { at, path, problem: Problem { message, suggestion, .. }, unparsed } = self;
+        let snippet = at.and_then(|at| if unparsed { sources.unparsed_snippet(at) } else { sources.snippet(at) });
+        Fault { place: at.map(|at| sources.place(at)), path, message, suggestion, snippet }
     }
 }
 
@@ -98,6 +139,8 @@ pub(super) struct Fields<'c, 's, 'n> {
     at: At,
     entries: &'n [Entry],
     known: Vec<&'static str>,
+    /// Those of `known` that do nothing: accepted when typed, not worth listing.
+    idle: Vec<&'static str>,
 }
 
 impl<'s, 'n> Fields<'_, 's, 'n> {
@@ -118,7 +161,9 @@ impl<'s, 'n> Fields<'_, 's, 'n> {
 
     /// The entry of a key, whatever it is.
     pub(super) fn entry(&mut self, key: &'static str) -> Option<&'n Entry> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         #[cfg(test)]
         self.check.keys.insert(self.path_of(key));
         self.entries.iter().find(|entry| entry.key == key)
@@ -160,7 +205,7 @@ impl<'s, 'n> Fields<'_, 's, 'n> {
     ) -> Option<T> {
         let entry = self.entry(key);
         if entry.is_none_or(|entry| matches!(entry.value.value, Value::Null)) {
-            let at = entry.map_or(self.at, |entry| entry.key_at);
+            let at = entry.map_or(self.at, Entry::value_at);
             let problem = Problem::new(format!("`{key}` is missing")).suggest(format!("write `{key}: {example}`"));
             self.check.fault(Some(at), &self.path_of(key), problem);
             return None;
@@ -171,6 +216,7 @@ impl<'s, 'n> Fields<'_, 's, 'n> {
     /// A key that is accepted without effect, which is told.
     pub(super) fn told(&mut self, keys: &[&'static str], why: &str) {
         for key in keys {
+            self.idle.push(key);
             if let Some(entry) = self.entry(key) {
                 self.check.note(Some(entry.key_at), &self.path_of(key), format!("no effect: {why}"));
             }
@@ -180,6 +226,7 @@ impl<'s, 'n> Fields<'_, 's, 'n> {
     /// A key that the Collector knows and this version must refuse, because ignoring it would break what it promises.
     pub(super) fn refused(&mut self, keys: &[&'static str], suggestion: &str) {
         for key in keys {
+            self.idle.push(key);
             if let Some(entry) = self.entry(key).filter(|entry| !matches!(entry.value.value, Value::Null)) {
                 let problem = Problem::new(format!("`{key}` is not in this version")).suggest(suggestion);
                 self.check.fault(Some(entry.key_at), &self.path_of(key), problem);
@@ -254,12 +301,17 @@ impl<'s, 'n> Fields<'_, 's, 'n> {
     }
 
     fn refuse_unknown(self) {
+        let useful: Vec<&str> = self.known.iter().copied().filter(|key| !self.idle.contains(key)).collect();
         for entry in self.entries.iter().filter(|entry| !self.known.contains(&&*entry.key)) {
-            let problem = Problem::new(format!("unknown key {}", quote(&entry.key))).suggest(nearest_or_all(
-                &entry.key,
-                &self.known,
-                "keys here",
-            ));
+            if self.check.is_full() {
+                self.check.uncounted += 1;
+                continue;
+            }
+            let suggestion = match nearest(&entry.key, &self.known) {
+                Some(key) => format!("did you mean `{key}`?"),
+                None => nearest_or_all(&entry.key, &useful, "keys here"),
+            };
+            let problem = Problem::new(format!("unknown key {}", quote(&entry.key))).suggest(suggestion);
             self.check.fault(Some(entry.key_at), &self.path_of(&entry.key), problem);
         }
     }

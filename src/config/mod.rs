@@ -113,7 +113,7 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
     let mut expander = expand::Expander::new(&sources.env, Some(&data_dir.path));
     expander.expand(&mut typed.root, "");
     for (path, problem) in expander.problems {
-        check.fault(None, &path, problem);
+        check.settle(&path, problem);
     }
     for (path, at, message) in expander.notes {
         check.note(Some(at), &path, message);
@@ -126,7 +126,7 @@ pub fn load(sources: &Sources) -> Result<Config, Faults> {
 fn find_data_dir(check: &mut Check<'_>, sources: &Sources, root: &node::Node) -> DataDir {
     let (named, problems) = check::named_directory(root, &sources.env);
     for (path, problem) in problems {
-        check.fault(None, &path, problem);
+        check.settle(&path, problem);
     }
     if let Some(path) = &sources.data_dir {
         return DataDir { path: path.clone(), given: true };

@@ -25,7 +25,12 @@ fn shown(scalar: &Scalar) -> String {
 }
 
 fn not(expected: &str, scalar: &Scalar) -> Problem {
-    let problem = Problem::new(format!("expected {expected}, found {}", shown(scalar)));
+    Problem::new(format!("expected {expected}, found {}", shown(scalar)))
+}
+
+/// As [`not`], where quotes make a text of what would otherwise be right.
+fn not_plain(expected: &str, scalar: &Scalar) -> Problem {
+    let problem = not(expected, scalar);
     if scalar.plain { problem } else { Problem { message: format!("{} in quotes", problem.message), ..problem } }
 }
 
@@ -53,8 +58,8 @@ pub(super) fn boolean(node: &Node) -> Result<bool, Problem> {
     match &*scalar.text {
         "true" | "True" | "TRUE" if scalar.plain => Ok(true),
         "false" | "False" | "FALSE" if scalar.plain => Ok(false),
-        "true" | "false" => Err(not(EXPECTED, scalar).suggest(format!("write {} without quotes", scalar.text))),
-        _ => Err(not(EXPECTED, scalar)),
+        "true" | "false" => Err(not_plain(EXPECTED, scalar).suggest(format!("write {} without quotes", scalar.text))),
+        _ => Err(not_plain(EXPECTED, scalar)),
     }
 }
 
@@ -64,9 +69,9 @@ pub(super) fn integer(min: u64, max: u64) -> impl Fn(&Node) -> Result<u64, Probl
         let expected = format!("a whole number from {min} to {max}");
         let scalar = scalar(node, &expected)?;
         match scalar.text.parse::<u64>() {
-            Ok(_) if !scalar.plain => Err(not(&expected, scalar).suggest("write it without quotes")),
+            Ok(_) if !scalar.plain => Err(not_plain(&expected, scalar).suggest("write it without quotes")),
             Ok(number) if (min..=max).contains(&number) => Ok(number),
-            _ => Err(not(&expected, scalar)),
+            _ => Err(not_plain(&expected, scalar)),
         }
     }
 }
@@ -90,7 +95,7 @@ pub(super) fn number(min: f64, max: f64) -> impl Fn(&Node) -> Result<f64, Proble
         let scalar = scalar(node, &expected)?;
         match scalar.text.parse::<f64>() {
             Ok(number) if scalar.plain && (min..=max).contains(&number) => Ok(number),
-            _ => Err(not(&expected, scalar)),
+            _ => Err(not_plain(&expected, scalar)),
         }
     }
 }

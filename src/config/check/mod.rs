@@ -110,6 +110,10 @@ fn processor(kind: &str, fields: &mut Fields<'_, '_, '_>) {
     fields.check.note(Some(at), &path, format!("no effect: {why}"));
 }
 
+fn every_interface(address: SocketAddr) -> String {
+    format!("{address} is every interface: whoever reaches this machine may connect")
+}
+
 /// Addresses that something listens on, so that two of them never share one.
 #[derive(Debug, Default)]
 struct Listening {

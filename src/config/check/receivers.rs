@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::Listening;
 use super::registry::Registry;
+use super::{Listening, every_interface};
 use crate::config::checked::Receiver;
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
-use crate::config::values::{boolean, integer_u32, integer_usize, listen_address, texts};
+use crate::config::node::Node;
+use crate::config::values::{boolean, integer_u32, integer_usize, listen_address, size, texts};
 use crate::receivers::{kernel, otlp};
 
 const MIB: usize = 1 << 20;
@@ -35,9 +36,18 @@ fn kernel(fields: &mut Fields<'_, '_, '_>) -> kernel::Settings {
     let mut settings = kernel::Settings::default();
     fields.set("event_name_attribute", &mut settings.event_name_attribute, boolean);
     fields.set("command_line", &mut settings.command_line, boolean);
+    fields.section("rings", |fields| {
+        let rings = &mut settings.rings;
+        fields.set("urgent", &mut rings.urgent, ring_size);
+        fields.set("bulk", &mut rings.bulk, ring_size);
+        fields.set("cgroups", &mut rings.cgroups, ring_size);
+    });
     fields.section("events", |events| {
         events.section("kernel.oom.kill", |fields| event(fields, &mut settings.oom_kill));
-        events.section("kernel.process.crash", |fields| event(fields, &mut settings.process_crash));
+        events.section("kernel.process.crash", |fields| {
+            event(fields, &mut settings.process_crash);
+            fields.set("fault_address", &mut settings.fault_address, boolean);
+        });
         events.section("kernel.net.tcp_retransmit", |fields| event(fields, &mut settings.tcp_retransmit));
         events.section("kernel.net.packet_drop", |fields| {
             let drops = &mut settings.packet_drop;
@@ -53,6 +63,15 @@ fn kernel(fields: &mut Fields<'_, '_, '_>) -> kernel::Settings {
         });
     });
     settings
+}
+
+/// The kernel's rings are powers of two, and at least a page.
+fn ring_size(node: &Node) -> Result<u32, Problem> {
+    let bytes = size(64 << 10, 64 << 20)(node)?;
+    match u32::try_from(bytes) {
+        Ok(bytes) if bytes.is_power_of_two() => Ok(bytes),
+        _ => Err(Problem::new("expected a power of two").suggest("write `512KiB`, for instance")),
+    }
 }
 
 fn event(fields: &mut Fields<'_, '_, '_>, settings: &mut kernel::EventSettings) {
@@ -128,7 +147,7 @@ pub(super) fn endpoint(fields: &mut Fields<'_, '_, '_>, default: SocketAddr, lis
     let mut address = default;
     fields.set("endpoint", &mut address, listen_address);
     if address.ip().is_unspecified() {
-        fields.note("endpoint", format!("{address} is every interface: whoever reaches this machine may connect"));
+        fields.note("endpoint", every_interface(address));
     }
     let (path, at) = (fields.path_of("endpoint"), fields.place_of("endpoint"));
     listening.take(fields.check, address, &path, at);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Listening;
+use super::{Listening, every_interface};
 use crate::config::fault::Problem;
 use crate::config::fields::Fields;
 use crate::config::node::{Node, Value};
@@ -68,7 +68,12 @@ fn metrics(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> Vec<So
         return Vec::new();
     }
     let (path, at) = (fields.path_of("readers"), fields.place_of("readers"));
-    addresses.iter().for_each(|address| listening.take(fields.check, *address, &path, at));
+    for address in &addresses {
+        if address.ip().is_unspecified() {
+            fields.note("readers", every_interface(*address));
+        }
+        listening.take(fields.check, *address, &path, at);
+    }
     addresses
 }
 

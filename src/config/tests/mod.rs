@@ -1,6 +1,10 @@
 //! Behaviour at the edges that users touch. Bad values, each with its message and its line, are in `bad_values`.
 
+mod bad_values;
+mod collector;
 mod defaults;
+mod hostile;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
