@@ -94,8 +94,7 @@ fn load_in_memory(text: &str) -> Result<Config, Faults> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
-
+    // 256 cases each; PROPTEST_CASES sets another number.
     #[test]
     fn any_text_gets_an_answer(text in prop_oneof![text_of_pieces(), "\\PC{0,200}", any::<String>(), damaged_default()]) {
         match load_in_memory(&text) {
