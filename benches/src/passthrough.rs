@@ -126,6 +126,7 @@ impl tonic::server::UnaryService<Bytes> for Sink {
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let items = tidegate::otlp::count(tidegate::otlp::Signal::Logs, request.get_ref()).unwrap_or(0);
+        let items = u64::from(items);
         self.0.fetch_add(items, Ordering::Relaxed);
         std::future::ready(Ok(tonic::Response::new(Bytes::new())))
     }
