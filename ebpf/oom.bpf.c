@@ -98,12 +98,11 @@ INLINE u32 constraint_of(const char *word)
 }
 
 /* The pieces: `oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=…`, …, `,oom_memcg=`, the path, … */
-INLINE int oom_piece(const char *text)
+INLINE int oom_piece(const char *text, u64 bytes)
 {
 	u64 task = bpf_get_current_pid_tgid();
 	struct oom_line *line;
 	char piece[PIECE_BYTES] = {};
-	long bytes;
 
 	bpf_probe_read_kernel_str(piece, sizeof(piece), text);
 	if (STARTS_WITH(piece, "oom-kill:constraint=CONSTRAINT_")) {
@@ -119,9 +118,10 @@ INLINE int oom_piece(const char *text)
 	if (!line)
 		return 0;
 	if (line->path_follows) {
-		bytes = bpf_probe_read_kernel_str(line->path, sizeof(line->path), text);
-		/* A path that fills the field was cut. */
-		line->path_bytes = bytes > 0 && bytes < LIMIT_PATH_BYTES ? bytes : 0;
+		/* A piece is as long as the kernel says: no zero ends it. */
+		line->path_bytes = 0;
+		if (bytes < LIMIT_PATH_BYTES && bpf_probe_read_kernel(line->path, bytes, text) == 0)
+			line->path_bytes = bytes;
 		line->path_follows = false;
 	}
 	if (STARTS_WITH(piece, ",oom_memcg="))
@@ -132,19 +132,18 @@ INLINE int oom_piece(const char *text)
 SEC("tp_btf/console")
 int console(u64 *ctx)
 {
-	return oom_piece((const char *)ctx[0]);
+	return oom_piece((const char *)ctx[0], ctx[1]);
 }
 
-INLINE u64 rss_of(struct mm_struct *mm, int member)
-{
-	struct mm_struct___atomic *older = (void *)mm;
-	s64 pages;
+/* A macro: the index has to be a constant where the access is written, since the element's size is the kernel's. */
+#define RSS(mm, member)                                                                                \
+	at_least_zero(EXISTS(((struct mm_struct___atomic *)(mm))->rss_stat.count) ?                    \
+			      READ(((struct mm_struct___atomic *)(mm))->rss_stat.count[member].counter) : \
+			      READ((mm)->rss_stat[member].count))
 
-	if (EXISTS(older->rss_stat.count))
-		pages = READ(older->rss_stat.count[member].counter);
-	else
-		pages = READ(mm->rss_stat[member].count);
-	/* The kernel's counters are summed lazily and may be below zero for a moment. */
+/* The kernel's counters are summed lazily and may be below zero for a moment. */
+INLINE u64 at_least_zero(s64 pages)
+{
 	return pages > 0 ? pages : 0;
 }
 
@@ -196,9 +195,9 @@ INLINE int victim_marked(struct task_struct *victim)
 		return 0;
 	read_process(&record->victim, victim);
 	mm = READ(victim->mm);
-	record->rss_file = rss_of(mm, 0);
-	record->rss_anon = rss_of(mm, 1);
-	record->rss_shmem = rss_of(mm, 3);
+	record->rss_file = RSS(mm, 0);
+	record->rss_anon = RSS(mm, 1);
+	record->rss_shmem = RSS(mm, 3);
 	record->total_vm = READ(mm->total_vm);
 	record->page_tables = READ(mm->pgtables_bytes.counter);
 	record->score_adj = READ(READ(victim->signal)->oom_score_adj);

@@ -1,6 +1,9 @@
 //! What the tests do in processes of their own: this same binary, started again with the name of an action.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::PATIENCE;
 
 /// A command that runs an action of this binary.
 pub(crate) fn act(action: &str) -> Command {
@@ -17,6 +20,7 @@ fn perform() {
     let Ok(action) = std::env::var("TIDEGATE_ACTION") else { return };
     match action.as_str() {
         "abort" => std::process::abort(),
+        "eat" => eat(),
         other => panic!("unknown action {other}"),
     }
 }
@@ -28,4 +32,28 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {} {errors}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Moves to a cgroup, takes memory, says so, and waits to be killed.
+fn eat() {
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    std::fs::write(variable("TIDEGATE_CGROUP"), std::process::id().to_string()).expect("moving to the cgroup");
+    std::fs::write("/proc/self/oom_score_adj", variable("TIDEGATE_SCORE")).expect("oom_score_adj");
+    let bytes = variable("TIDEGATE_BYTES").parse().expect("a number");
+    let memory = std::hint::black_box(vec![1_u8; bytes]);
+    println!("eaten {}", memory.len());
+    std::thread::park_timeout(Duration::from_secs(60));
+}
+
+/// Waits for a condition.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
 }

@@ -4,5 +4,8 @@
 //! Other programs make events too: every assertion filters on its own pid, port or network namespace.
 
 mod actions;
+mod attach;
+mod cgroup;
 mod crash;
 mod harness;
+mod oom;

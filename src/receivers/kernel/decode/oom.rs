@@ -58,7 +58,8 @@ impl OomKill {
         let all = (0..LIMITS).map(|_| Some(Limit { id: fields.u64()?, usage: fields.u64()?, max: fields.u64()? }));
         let mut all = all.collect::<Option<Vec<_>>>()?;
         all.truncate(usize::from(limits));
-        let limit_path = fields.text(LIMIT_PATH_FIELD)?;
+        let limit_path = fields.bytes(LIMIT_PATH_FIELD)?.get(..usize::from(path_bytes))?;
+        let limit_path = String::from_utf8_lossy(limit_path).trim_end().to_owned();
         Some(Self {
             victim,
             pages,
@@ -69,7 +70,7 @@ impl OomKill {
             constraint,
             score_adj,
             limits: all,
-            limit_path: (path_bytes > 1).then_some(limit_path),
+            limit_path: Some(limit_path).filter(|path| path.starts_with('/')),
         })
     }
 
