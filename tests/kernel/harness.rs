@@ -80,6 +80,8 @@ pub(crate) struct Agent {
     _directory: tempfile::TempDir,
     records: Mutex<Vec<Record>>,
     arrived: Condvar,
+    read_to: Mutex<u64>,
+    read_on: Condvar,
 }
 
 /// The receiver that most tests share.
@@ -123,6 +125,8 @@ impl Agent {
             _directory: directory,
             records: Mutex::default(),
             arrived: Condvar::new(),
+            read_to: Mutex::default(),
+            read_on: Condvar::new(),
         }));
         std::thread::spawn(|| agent.collect());
         agent
@@ -134,12 +138,26 @@ impl Agent {
         assert_eq!(running.stop().unstored_records, 0);
     }
 
+    /// As `stop`, and waits until what was stored is read.
+    pub(crate) fn stop_and_read(&self) {
+        self.stop();
+        let last = self.log.durable_sequence();
+        let mut read = self.read_to.lock().expect("lock");
+        while *read < last {
+            read = self.read_on.wait_timeout(read, PATIENCE).expect("lock").0;
+        }
+    }
+
     fn collect(&self) {
         let mut cursor = self.log.cursor("test", Start::Oldest, Need::Required).expect("a cursor");
         loop {
             while let Some(batch) = cursor.next_batch(1 << 20).expect("a readable log") {
                 let read = batch.frames.iter().flat_map(|frame| decode(&frame.payload, frame.items));
                 self.records.lock().expect("lock").extend(read);
+                if let Some(last) = batch.frames.last() {
+                    *self.read_to.lock().expect("lock") = last.sequence;
+                }
+                self.read_on.notify_all();
                 self.arrived.notify_all();
             }
             cursor.wait_readable(Duration::from_millis(100));

@@ -157,7 +157,10 @@ impl Context<'_> {
         attributes.nonzero("process.parent_pid", process.parent_pid);
         attributes.text("process.executable.name", process.exe_name.clone());
         attributes.text("process.executable.path", process.exe_path.clone());
-        attributes.text("process.creation.time", clock::rfc3339(self.wall.unix_nanos(process.start)));
+        // To the millisecond: two measurements of the offset differ by less, and the time should be the same on every
+        // event of the process.
+        let created = self.wall.unix_nanos(process.start) / 1_000_000 * 1_000_000;
+        attributes.text("process.creation.time", clock::rfc3339(created));
         attributes.some_int("process.user.id", process.user_id);
         attributes.text("process.command_line", command_line);
         attributes.nonzero("kernel.thread.id", process.tid);
