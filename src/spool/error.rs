@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Invalid { what: String },
     #[error("{}: {what}", .path.display())]
     Refused { path: PathBuf, what: String },
+    #[error("{}: {what}; the file is left untouched", .path.display())]
+    Newer { path: PathBuf, what: String },
     #[error("{} at {offset}: {what}", .path.display())]
     Corrupt { path: PathBuf, offset: u64, what: String },
     #[error("cannot {op} {}: {source}", .path.display())]
@@ -123,10 +125,16 @@ impl Error {
         }
     }
 
-    /// A file does not hold what it must: another version, an unknown feature, or damage.
+    /// A file does not hold what it must.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
         matches!(*self.0, Kind::Corrupt { .. })
+    }
+
+    /// A file was written by a newer program, or with a feature that this one lacks. It was left untouched.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(*self.0, Kind::Newer { .. })
     }
 
     /// When another try may help: set for full, busy and poisoned.

@@ -3,14 +3,48 @@
 //! A log holds frames: opaque bytes with a content tag, an item count, a sequence and a time. This module knows
 //! neither tokio, nor the network, nor OpenTelemetry.
 
+mod age;
+mod clock;
+mod core;
+mod cursor;
+mod damage;
+mod dead_letter;
+mod env;
 mod error;
-mod interim;
+mod format;
+mod fs;
+mod housekeeper;
+mod inspect;
+mod lock;
+mod log;
+mod names;
 mod options;
+mod queue;
+mod reader;
+mod reclaim;
+mod recovery;
+mod segment;
+mod space;
+mod spare;
+mod spool;
+mod stream;
+mod table;
+#[cfg(test)]
+mod tests;
 mod types;
+mod verify;
+mod view;
+mod walk;
+mod writer;
 
+pub use self::core::{Cut, Opening};
+pub use cursor::Cursor;
 pub use error::Error;
-pub use interim::{Ack, Cursor, Log, LogReader, Reader, Spool};
+pub use log::Log;
 pub use options::{Durability, LogOptions, OnFull, Options};
+pub use queue::Ack;
+pub use reader::{LogReader, Reader};
+pub use spool::Spool;
 pub use types::{
     Appended, Batch, CursorInspection, Damage, DeadLetter, Frame, From, Inspection, LogInspection, LogVerification,
     Need, Owner, Pending, SegmentInspection, Start, Verification,

@@ -1,0 +1,154 @@
+//! One open log, as its handle, its writer, its cursors and the housekeeper share it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::cursor::CursorCore;
+use super::damage::Damaged;
+use super::dead_letter::DeadLetters;
+use super::env::{Env, lock};
+use super::format::Totals;
+use super::queue::Queue;
+use super::segment::Segment;
+use super::space::{Account, Space};
+use super::spare::Spares;
+use super::stream::{Extent, Source};
+use super::table::Table;
+use super::view::View;
+use super::walk::Hole;
+use super::{Error, LogOptions};
+
+/// What the parts of one open log share.
+#[derive(Debug)]
+pub(crate) struct LogCore {
+    /// As its user named it.
+    pub(crate) name: String,
+    /// CRC32C of its name, in every structure of it.
+    pub(crate) crc: u32,
+    pub(crate) dir: PathBuf,
+    pub(crate) env: Env,
+    pub(crate) options: LogOptions,
+    pub(crate) segment_size: u64,
+    pub(crate) queue: Queue,
+    pub(crate) view: Arc<View>,
+    pub(crate) table: Mutex<Table>,
+    pub(crate) cursors: Mutex<BTreeMap<String, Arc<CursorCore>>>,
+    pub(crate) space: Arc<Space>,
+    pub(crate) account: Arc<Account>,
+    pub(crate) spares: Spares,
+    pub(crate) damaged: Arc<Damaged>,
+    pub(crate) opening: Opening,
+    /// Held while segments are reclaimed, by the writer when it needs room and by the housekeeper.
+    pub(crate) reclaiming: Mutex<()>,
+    /// What the writer cannot do now, for `inspect` and health.
+    pub(crate) trouble: Mutex<Option<Error>>,
+    pub(crate) dead: DeadLetters,
+    /// When this log was opened, on the boot clock.
+    pub(crate) opened: Duration,
+}
+
+/// What opening a log found.
+#[derive(Debug, Clone, Default)]
+pub struct Opening {
+    /// Whether the run before stopped cleanly.
+    pub clean: bool,
+    /// Frames recovered from a segment that was not sealed.
+    pub recovered_frames: u64,
+    /// Stretches of the newest segment that did not verify: segment, offset, bytes and what was wrong. Above what
+    /// was known to be durable they are torn writes that nobody was promised.
+    pub cuts: Vec<Cut>,
+    /// Cursors of which neither slot was intact: they start at the oldest frame.
+    pub lost_cursors: Vec<String>,
+    /// Cursors whose position is beyond every frame that could be found.
+    pub ahead_cursors: Vec<String>,
+    pub(crate) next_sequence: u64,
+    pub(crate) after_sequence: u64,
+    pub(crate) totals: Totals,
+    pub(crate) synced_to: u64,
+    pub(crate) next_id: u64,
+    /// The highest sequence that cursor slots know as durable, by epoch.
+    pub(crate) witnesses: BTreeMap<u64, u64>,
+}
+
+/// A stretch of a segment that did not verify when the log was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Id of the segment.
+    pub segment: u64,
+    /// First byte in the segment's file.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// What was wrong.
+    pub reason: String,
+}
+
+impl LogCore {
+    /// Whether this log holds the dead letters of another.
+    pub(crate) fn is_dead_letters(&self) -> bool {
+        self.name.starts_with(super::spool::DEAD)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.view.front().closed
+    }
+
+    /// Keeps copies of what did not verify in the newest segment, below what was known to be durable.
+    pub(crate) fn set_aside(&self, holes: &[Hole]) -> Result<(), Error> {
+        if let (Some(newest), false) = (lock(&self.table).newest(&self.env)?, holes.is_empty()) {
+            for hole in holes {
+                self.damaged.set_aside(&self.env, &self.name, &newest, *hole);
+            }
+        }
+        Ok(())
+    }
+
+    /// The cursors, as a list that can be used without the lock.
+    pub(crate) fn cursor_list(&self) -> Vec<Arc<CursorCore>> {
+        lock(&self.cursors).values().cloned().collect()
+    }
+
+    /// Durably writes every cursor that moved. The first error is answered; the others are tried all the same.
+    pub(crate) fn flush_cursors(&self, only_moved: bool) -> Result<(), Error> {
+        let mut first = Ok(());
+        for cursor in self.cursor_list() {
+            if cursor.is_dirty() || !only_moved {
+                first = first.and(cursor.flush(self));
+            }
+        }
+        first
+    }
+}
+
+impl Source for LogCore {
+    fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn after(&self, id: u64) -> Result<Option<Arc<Segment>>, Error> {
+        lock(&self.table).after(&self.env, id)
+    }
+
+    fn holding(&self, sequence: u64) -> Result<Option<Arc<Segment>>, Error> {
+        lock(&self.table).holding(&self.env, sequence)
+    }
+
+    fn extent(&self, segment: &Arc<Segment>) -> Result<Extent, Error> {
+        let visible = self.view.front().visible;
+        if visible.segment == segment.id {
+            return Ok(Extent::Live(visible));
+        }
+        let below = self.after(segment.id)?.map_or(u64::MAX, |next| next.header.first_sequence);
+        Ok(Extent::AtRest(segment.end(&self.env, below)?))
+    }
+
+    fn gone(&self, segment: &Arc<Segment>) -> Result<bool, Error> {
+        Ok(lock(&self.table).get(&self.env, segment.id)?.is_none())
+    }
+
+    fn witnessed(&self, epoch: u64) -> u64 {
+        self.opening.witnesses.get(&epoch).copied().unwrap_or(0)
+    }
+}

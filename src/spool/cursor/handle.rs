@@ -1,0 +1,257 @@
+//! The handle through which an exporter reads and acks.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+
+use super::super::core::LogCore;
+use super::super::env::lock;
+use super::super::format::cursor::Slot;
+use super::super::format::dead_letter::Envelope;
+use super::super::format::name_crc;
+use super::super::names;
+use super::super::stream::{Event, Met, Source, Stream};
+use super::super::view::Front;
+use super::super::{Batch, DeadLetter, Error, Frame, Need, Pending, Start};
+use super::CursorCore;
+
+/// A durable reader of one log. Moves forward in memory with [`Cursor::next_batch`], durably with [`Cursor::ack`].
+///
+/// A frame is delivered at least once: after a crash, what was in flight or was acked within the last 100 ms comes
+/// again. Frames come in order; acks may come in any.
+///
+/// The handle may be dropped and opened again; the position stays.
+#[derive(Debug)]
+pub struct Cursor {
+    log: Arc<LogCore>,
+    core: Arc<CursorCore>,
+    stream: Stream,
+    /// Read already, and given with the next batch.
+    held: Option<Met>,
+    moves: u64,
+}
+
+impl Cursor {
+    pub(crate) fn open(log: Arc<LogCore>, name: &str, start: Start, need: Need) -> Result<Self, Error> {
+        if log.is_closed() {
+            return Err(Error::closed(&log.name));
+        }
+        let core = find_or_make(&log, name, start)?;
+        if core.claimed.swap(true, Ordering::AcqRel) {
+            return Err(Error::invalid(format!("cursor {name} of log {} is open already", log.name)));
+        }
+        core.seen.store(true, Ordering::Relaxed);
+        core.orphaned.store(false, Ordering::Relaxed);
+        lock(&core.state).slot.required = need == Need::Required;
+        let stream = Stream::new(0, None, None);
+        let mut cursor = Self { log, core, stream, held: None, moves: 0 };
+        cursor.rewind();
+        // Before a frame is read: a cursor that is not durable would start anew after a crash, and that it exists
+        // is what keeps frames from being reclaimed.
+        cursor.flush()?;
+        Ok(cursor)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    /// The next durable frames after the read position, up to `max_bytes` of payload (at least one frame); `None`
+    /// when there is nothing more now. Blocks on the disk, never on the writer. Frames that cannot be read are
+    /// skipped and counted as dropped, with the reason.
+    ///
+    /// # Errors
+    /// I/O on reading; a segment of a newer format. The read position stays: the call can be made again.
+    pub fn next_batch(&mut self, max_bytes: usize) -> Result<Option<Batch>, Error> {
+        if lock(&self.core.state).moves != self.moves {
+            self.rewind();
+        }
+        self.core.tried.store(true, Ordering::Relaxed);
+        self.stream.set_chunk(max_bytes.saturating_add(max_bytes / 8));
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        while let Some(met) = self.next_frame()? {
+            let length = met.frame.payload.len();
+            let mut state = lock(&self.core.state);
+            let fits = frames.is_empty() || bytes + length <= max_bytes;
+            if !fits || !state.may_read(met.frame.header.sequence) {
+                self.held = Some(met);
+                break;
+            }
+            let wanted = state.wants(met.frame.header.sequence);
+            state.read(&met);
+            if wanted {
+                bytes += length;
+                frames.push(frame(met));
+            }
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(if frames.is_empty() { None } else { Some(Batch { frames }) })
+    }
+
+    fn next_frame(&mut self) -> Result<Option<Met>, Error> {
+        if let Some(met) = self.held.take() {
+            return Ok(Some(met));
+        }
+        while let Some(event) = self.stream.next(&*self.log)? {
+            match event {
+                Event::Frame(met) => return Ok(Some(met)),
+                Event::Lost(lost) => {
+                    lock(&self.core.state).lost(&lost);
+                    self.core.set_dirty();
+                }
+                Event::Hole(segment, hole) => {
+                    let segment = lock(&self.log.table).get(&self.log.env, segment)?;
+                    if let Some(segment) = segment {
+                        self.log.damaged.set_aside(&self.log.env, &self.log.name, &segment, hole);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Completes when a frame beyond the read position is durable, or the log is closed.
+    pub fn readable(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.log.view.clone().ready(self.is_readable())
+    }
+
+    /// As [`Cursor::readable`], blocking; false on time-out.
+    #[must_use]
+    pub fn wait_readable(&self, timeout: Duration) -> bool {
+        self.log.view.wait(timeout, self.is_readable())
+    }
+
+    fn is_readable(&self) -> impl Fn(&Front) -> bool + Send + Sync + use<> {
+        let next = self.held.as_ref().map_or(self.stream.wanted(), |met| met.frame.header.sequence);
+        let (core, moves) = (self.core.clone(), self.moves);
+        move |front| {
+            let state = lock(&core.state);
+            front.closed || state.moves != moves || (front.visible.sequence >= next && state.may_read(next))
+        }
+    }
+
+    /// Marks the frames from `first` to `last` as done: all their items delivered but `parked` of them. Any order;
+    /// durable within 100 ms. Frames of the range that were not handed out, or are done already, are not counted.
+    ///
+    /// # Errors
+    /// Invalid when `first` is above `last`.
+    pub fn ack(&mut self, first: u64, last: u64, parked: u64) -> Result<(), Error> {
+        if first > last {
+            return Err(Error::invalid(format!("cursor {}: ack from {first} to {last}", self.core.name)));
+        }
+        let mut state = lock(&self.core.state);
+        let was_full = !state.may_read(u64::MAX);
+        state.ack(first, last, parked);
+        drop(state);
+        self.core.set_dirty();
+        if was_full {
+            // A reader that waits for room among the intervals looks again.
+            self.log.view.update(|_| {});
+        }
+        Ok(())
+    }
+
+    /// Writes a dead letter and returns when it is durable; the frame still has to be acked.
+    ///
+    /// # Errors
+    /// What an append to the dead letters answers. The record then stays in the cursor's window.
+    pub fn park(&self, letter: DeadLetter) -> Result<(), Error> {
+        let epoch = lock(&self.core.state).in_flight(letter.sequence).map_or(self.log.env.epoch, |e| e.epoch);
+        let envelope = Envelope {
+            epoch,
+            sequence: letter.sequence,
+            first_item: letter.first_item,
+            items: letter.items,
+            cursor: name_crc(&self.core.name),
+            reason: letter.reason,
+        };
+        let envelope = envelope.encode();
+        let mut payload = BytesMut::with_capacity(envelope.len() + letter.payload.len());
+        payload.put_slice(&envelope);
+        payload.put_slice(&letter.payload);
+        self.log.dead_letters()?.append(letter.content, payload.freeze(), letter.items)?.wait()?;
+        Ok(())
+    }
+
+    /// Back to the oldest frame that is not acked.
+    pub fn rewind(&mut self) {
+        let state = lock(&self.core.state);
+        let (wanted, before, hint) = state.oldest_undone();
+        self.moves = state.moves;
+        self.stream = Stream::new(wanted, Some(before), Some(hint));
+        self.held = None;
+    }
+
+    /// Durably writes position and counters now.
+    ///
+    /// # Errors
+    /// I/O. What is on disk then is the state before; the next write goes to a new file.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.core.flush(&self.log)
+    }
+
+    /// What it still has to deliver, in flight included.
+    #[must_use]
+    pub fn pending(&self) -> Pending {
+        self.core.pending(&self.log)
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.core.claimed.store(false, Ordering::Release);
+    }
+}
+
+fn frame(met: Met) -> Frame {
+    let header = met.frame.header;
+    Frame {
+        sequence: header.sequence,
+        epoch: met.epoch,
+        time_unix_nanos: header.time,
+        items: header.items,
+        content: header.content,
+        payload: met.frame.payload,
+    }
+}
+
+/// The cursor of this name, with a place to begin if it is new.
+fn find_or_make(log: &Arc<LogCore>, name: &str, start: Start) -> Result<Arc<CursorCore>, Error> {
+    let file = names::encode(name)?;
+    // So that the oldest segment does not go between our look at it and the cursor being there to hold it.
+    let _reclaiming = lock(&log.reclaiming);
+    let mut cursors = lock(&log.cursors);
+    if let Some(core) = cursors.get(name) {
+        return Ok(core.clone());
+    }
+    let front = log.view.front();
+    let oldest = log.holding(0)?.filter(|_| start == Start::Oldest);
+    let (position, totals) = match oldest {
+        Some(segment) => (segment.header.first_sequence, segment.header.totals),
+        // After what is visible: frames being committed now are newer.
+        None if front.visible.sequence > 0 => (front.visible.sequence + 1, front.visible.totals),
+        None => (log.opening.after_sequence + 1, log.opening.totals),
+    };
+    let slot = Slot {
+        spool_id: log.env.spool_id,
+        log: log.crc,
+        name: name_crc(name),
+        position,
+        position_totals: totals,
+        start: position,
+        start_totals: totals,
+        ..Slot::default()
+    };
+    let path = log.dir.join("cursors").join(file);
+    let core = Arc::new(CursorCore::fresh(name.to_owned(), path, slot));
+    cursors.insert(name.to_owned(), core.clone());
+    log.account.add(super::super::format::cursor::FILE_LEN);
+    Ok(core)
+}

@@ -1,0 +1,151 @@
+//! Cursors: durable readers of one log.
+
+mod handle;
+pub(crate) mod state;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+pub use handle::Cursor;
+pub(crate) use store::{Store, Stored};
+
+use self::state::State;
+use super::clock::age;
+use super::core::LogCore;
+use super::env::lock;
+use super::format::Totals;
+use super::format::cursor::{Reason, Slot};
+use super::{Error, Pending};
+
+/// A cursor of an open log, whether or not somebody has it open.
+#[derive(Debug)]
+pub(crate) struct CursorCore {
+    pub(crate) name: String,
+    pub(crate) state: Mutex<State>,
+    store: Mutex<Store>,
+    /// The position that is on disk: what may be reclaimed hangs on it.
+    durable_position: AtomicU64,
+    dirty: AtomicBool,
+    /// Somebody has it open.
+    pub(crate) claimed: AtomicBool,
+    /// It was opened in this run.
+    pub(crate) seen: AtomicBool,
+    /// Its exporter tried at least once in this run.
+    pub(crate) tried: AtomicBool,
+    /// Without an exporter for longer than `orphan_ttl`: it holds nothing any more.
+    pub(crate) orphaned: AtomicBool,
+}
+
+impl CursorCore {
+    /// A cursor as its file has it.
+    pub(crate) fn stored(name: String, path: PathBuf, slot: Slot) -> Self {
+        let position = slot.position;
+        Self::with(name, path, slot, position, false)
+    }
+
+    /// A cursor that has no usable file yet: nothing of it is durable.
+    pub(crate) fn fresh(name: String, path: PathBuf, slot: Slot) -> Self {
+        Self::with(name, path, slot, 0, true)
+    }
+
+    fn with(name: String, path: PathBuf, slot: Slot, durable: u64, dirty: bool) -> Self {
+        Self {
+            name,
+            state: Mutex::new(State::new(slot)),
+            store: Mutex::new(Store::new(path)),
+            durable_position: AtomicU64::new(durable),
+            dirty: AtomicBool::new(dirty),
+            claimed: AtomicBool::new(false),
+            seen: AtomicBool::new(false),
+            tried: AtomicBool::new(false),
+            orphaned: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn durable_position(&self) -> u64 {
+        self.durable_position.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_dirty(&self) {
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// Whether it keeps frames from being dropped.
+    pub(crate) fn holds(&self) -> bool {
+        !self.orphaned.load(Ordering::Relaxed) && lock(&self.state).slot.required
+    }
+
+    /// Durably writes position and counters, in one slot.
+    pub(crate) fn flush(&self, log: &LogCore) -> Result<(), Error> {
+        let mut store = lock(&self.store);
+        // Cleared before the copy is made: an ack after it sets it again.
+        self.dirty.store(false, Ordering::Release);
+        let front = log.view.front();
+        let slot = {
+            let slot = &mut lock(&self.state).slot;
+            slot.generation += 1;
+            slot.epoch = log.env.epoch;
+            (slot.synced_to, slot.synced_totals) = (front.durable, front.durable_totals);
+            if self.claimed.load(Ordering::Relaxed) {
+                slot.last_seen = log.env.clock.wall();
+            }
+            slot.clone()
+        };
+        store.write(&log.env, &slot).inspect_err(|_| self.set_dirty())?;
+        self.durable_position.store(slot.position, Ordering::Release);
+        Ok(())
+    }
+
+    /// Moves the cursor durably over everything before `first_kept`, counting in the same write what it drops.
+    pub(crate) fn drop_before(
+        &self,
+        log: &LogCore,
+        first_kept: u64,
+        totals: Totals,
+        reason: Reason,
+    ) -> Result<Totals, Error> {
+        let acked = {
+            let intervals = lock(&self.state).acked_unread(first_kept);
+            if intervals.is_empty() { Totals::default() } else { log.amount_in(&intervals, first_kept)? }
+        };
+        let dropped = lock(&self.state).drop_before(first_kept, totals, acked, reason);
+        self.flush(log)?;
+        Ok(dropped)
+    }
+
+    /// What it still has to deliver. The age is that of the oldest frame in flight, else of the oldest unread.
+    pub(crate) fn pending(&self, log: &LogCore) -> Pending {
+        let totals = log.view.front().visible.totals;
+        let state = lock(&self.state);
+        let accepted = totals - state.slot.start_totals;
+        let items = accepted.items.saturating_sub(state.slot.done_items());
+        let bytes = accepted.bytes.saturating_sub(state.slot.done_bytes);
+        let time = state.oldest_time();
+        drop(state);
+        let oldest = if items == 0 { None } else { time.or_else(|| self.oldest_unread(log)) };
+        let oldest_age: Option<Duration> = oldest.map(|time| age(time, log.env.clock.wall()));
+        Pending { items, bytes, oldest_age }
+    }
+
+    /// Append time of the frame at the position, read from the disk.
+    fn oldest_unread(&self, log: &LogCore) -> Option<u64> {
+        let (wanted, before, hint) = lock(&self.state).oldest_undone();
+        let mut stream = super::stream::Stream::new(wanted, Some(before), Some(hint));
+        stream.set_chunk(0);
+        loop {
+            // What cannot be read has no age; the reader itself tells why.
+            if let super::stream::Event::Frame(met) = stream.next(log).ok()?? {
+                return Some(met.frame.header.time);
+            }
+        }
+    }
+}

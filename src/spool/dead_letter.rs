@@ -1,0 +1,108 @@
+//! The dead letters of a log: a small log of its own, `dead/<log>/`, that drops its oldest when it is full.
+//!
+//! It is opened when the first letter is parked. Until then one spare stands ready for it, so that a full disk does
+//! not keep a refused record from being parked.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, Weak};
+use std::time::Duration;
+
+use super::core::LogCore;
+use super::env::lock;
+use super::format::dead_letter::Envelope;
+use super::fs::Access;
+use super::spool::{Shared, make_dirs};
+use super::{DeadLetter, Durability, Error, Frame, Log, LogOptions, OnFull, names, recovery};
+
+/// Bytes of a segment of dead letters.
+const SEGMENT_SIZE: u64 = 1 << 20;
+/// Guaranteed to the dead letters of a log, however full the directory is.
+const GUARANTEED: u64 = 4 << 20;
+/// One piece of the spare.
+const PIECE: usize = 256 << 10;
+
+/// The way from a log to its dead letters.
+#[derive(Debug)]
+pub(crate) struct DeadLetters {
+    spool: Weak<Shared>,
+    dir: PathBuf,
+    open: Mutex<Option<Log>>,
+}
+
+impl DeadLetters {
+    pub(crate) fn new(spool: Weak<Shared>, dir: PathBuf) -> Self {
+        Self { spool, dir, open: Mutex::default() }
+    }
+}
+
+impl LogCore {
+    /// The log that holds this log's dead letters.
+    pub(crate) fn dead_letters(&self) -> Result<Log, Error> {
+        let mut open = lock(&self.dead.open);
+        if let Some(log) = &*open {
+            return Ok(log.clone());
+        }
+        let spool = self.dead.spool.upgrade().ok_or_else(|| Error::closed(&self.name))?;
+        let max_size = self.options.dead_letter_max_size.unwrap_or(self.account.cap() / 10);
+        let options = LogOptions {
+            durability: Durability::Sync,
+            segment_size: Some(SEGMENT_SIZE),
+            max_size: Some(max_size.max(GUARANTEED)),
+            max_age: Duration::ZERO,
+            on_full: OnFull::DropOldest,
+            // Kept until it is full: no cursor holds dead letters.
+            retain_size: u64::MAX,
+            retain_age: Duration::MAX,
+            max_frame: super::format::frame::MAX_PAYLOAD,
+            ..self.options.clone()
+        };
+        let log = spool.open_log(&format!("dead/{}", self.name), &self.dead.dir, options, Some(GUARANTEED))?;
+        *open = Some(log.clone());
+        Ok(log)
+    }
+
+    /// Prepares the spare of dead letters that were never opened. `pause` waits between pieces.
+    pub(crate) fn reserve_for_dead_letters(&self, pause: &dyn Fn() -> bool) -> Result<(), Error> {
+        let dir = &self.dead.dir;
+        let files = recovery::list(&self.env, dir)?;
+        let is_there = lock(&self.dead.open).is_some() || !files.segments.is_empty();
+        if is_there || files.spares.iter().any(|(_, size)| *size >= SEGMENT_SIZE) {
+            return Ok(());
+        }
+        make_dirs(&self.env, dir)?;
+        for (number, _) in files.spares {
+            self.env.remove(&dir.join(names::spare_file(number)))?;
+        }
+        let path = dir.join(names::spare_file(0));
+        let file = self.env.open(&path, Access::Create)?;
+        for at in (0..SEGMENT_SIZE).step_by(PIECE) {
+            let written = file.write_bytes(&[0; PIECE], at).and_then(|()| file.sync_data());
+            written.map_err(|e| Error::io("fill", &path, e))?;
+            if !pause() {
+                return Ok(());
+            }
+        }
+        self.env.sync_dir(dir)
+    }
+}
+
+impl DeadLetter {
+    /// The dead letter in a frame of a dead-letter log, and the epoch of the frame that it came in. Epoch, sequence
+    /// and first item name the records for ever: parked twice after a crash is replayed once.
+    ///
+    /// # Errors
+    /// Invalid when the frame holds none.
+    pub fn from_frame(frame: &Frame) -> Result<(u64, Self), Error> {
+        let (envelope, at) = Envelope::decode(&frame.payload)
+            .map_err(|fault| Error::invalid(format!("dead letter {}: {fault}", frame.sequence)))?;
+        let letter = Self {
+            sequence: envelope.sequence,
+            first_item: envelope.first_item,
+            items: envelope.items,
+            content: frame.content,
+            payload: frame.payload.slice(at..),
+            reason: envelope.reason,
+        };
+        Ok((envelope.epoch, letter))
+    }
+}

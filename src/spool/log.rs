@@ -1,0 +1,88 @@
+//! The handle of one log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::core::{LogCore, Opening};
+use super::cursor::Cursor;
+use super::error::Kind;
+use super::format::frame;
+use super::queue::{Ack, Queued};
+use super::{Error, Need, Start};
+
+/// One log of a spool. Cheap to clone; every clone is the same log.
+///
+/// ```
+/// use tidegate::spool::{Need, Options, Spool, Start};
+///
+/// let dir = tempfile::tempdir()?;
+/// let spool = Spool::open(dir.path(), Options::default())?;
+/// let log = spool.log("events")?;
+/// let appended = log.append(1, "one frame".into(), 1)?.wait()?;
+/// assert_eq!(log.durable_sequence(), appended.sequence);
+///
+/// let mut cursor = log.cursor("reader", Start::Oldest, Need::Required)?;
+/// let batch = cursor.next_batch(1 << 20)?.expect("a frame is durable");
+/// assert_eq!(batch.frames[0].payload, "one frame");
+/// cursor.ack(appended.sequence, appended.sequence, 0)?;
+/// spool.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Log(pub(crate) Arc<LogCore>);
+
+impl Log {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Hands a frame to the writer; never waits for the disk. `content` is an opaque tag of the caller's, `items` how
+    /// many records the payload holds.
+    ///
+    /// Frames that wait together share one write and one sync. Frames of one caller keep their order.
+    ///
+    /// # Errors
+    /// Before a byte is written: too large (above `max_frame`); busy (16 MiB wait already); full or poisoned, as
+    /// long as the log's last try failed; closed. The [`Ack`] may still answer full, poisoned or closed.
+    pub fn append(&self, content: u8, payload: Bytes, items: u32) -> Result<Ack, Error> {
+        let (bytes, max) = (payload.len() as u64, self.0.options.max_frame.min(frame::MAX_PAYLOAD));
+        if bytes > max {
+            return Err(Kind::TooLarge { log: self.0.name.clone(), bytes, max }.into());
+        }
+        let (ack, receiver) = oneshot::channel();
+        let queued = Queued { content, items, time: self.0.env.clock.wall(), payload, ack };
+        self.0.queue.push(&self.0.name, queued)?;
+        Ok(Ack::new(receiver))
+    }
+
+    /// The highest sequence that is known to be durable; 0 when there is none.
+    #[must_use]
+    pub fn durable_sequence(&self) -> u64 {
+        self.0.view.front().durable
+    }
+
+    /// Opens the durable cursor of this name; one handle per name at a time. A cursor that was never opened before
+    /// begins at `start`; another goes on where it was. `need` may change from one time to the next.
+    ///
+    /// # Errors
+    /// Invalid when the name is open already or cannot be a file name; I/O when its file cannot be made (it takes
+    /// 128 KiB, once).
+    pub fn cursor(&self, name: &str, start: Start, need: Need) -> Result<Cursor, Error> {
+        Cursor::open(self.0.clone(), name, start, need)
+    }
+
+    /// What opening this log found: whether the run before stopped cleanly, what was cut.
+    #[must_use]
+    pub fn opening(&self) -> &Opening {
+        &self.0.opening
+    }
+
+    /// Why appends are refused now, if they are.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Error> {
+        super::env::lock(&self.0.trouble).clone()
+    }
+}

@@ -1,0 +1,170 @@
+//! Giving space back, in the order that costs users least.
+//!
+//! 1. Segments that every cursor passed, beyond `retain_size` or `retain_age`: always.
+//! 2. Passed segments within them: when space is short.
+//! 3. Segments that only cursors want that hold nothing: when space is short.
+//! 4. The oldest segment, even if a required cursor wants it: past `max_age`, or with `drop_oldest` when space is
+//!    short.
+//!
+//! Only ever the oldest segment goes, and never the newest: it holds what is known about sequences. A cursor that is
+//! still behind is first durably moved over it, the drop counted in that same write. A crash after that leaves a
+//! segment that every cursor passed, which is case 1 or 2.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::clock::age;
+use super::core::LogCore;
+use super::cursor::CursorCore;
+use super::env::lock;
+use super::format::Totals;
+use super::format::cursor::{Interval, Reason};
+use super::segment::Segment;
+use super::spare::Spare;
+use super::stream::{Event, Stream};
+use super::{Error, OnFull};
+
+/// Passed segments kept at most, whatever their size: each start after a crash leaves a small one.
+const MAX_PASSED: usize = 4096;
+
+/// The oldest segment and what follows it.
+struct Oldest {
+    segment: Arc<Segment>,
+    next: Arc<Segment>,
+    behind: Vec<Arc<CursorCore>>,
+}
+
+impl LogCore {
+    /// Frees space until the log's files may grow by `need` bytes, or a spare of `spare` bytes is there. False when
+    /// its policy gives up nothing more.
+    pub(crate) fn make_room(&self, need: u64, spare: Option<u64>) -> Result<bool, Error> {
+        let _reclaiming = lock(&self.reclaiming);
+        loop {
+            if self.space.room(&self.account) >= need || (spare.is_some() && self.spares.has(need)) {
+                return Ok(true);
+            }
+            if let (None, Some(unused)) = (spare, self.spares.take(0)) {
+                self.env.remove(&unused.path)?;
+                self.account.sub(unused.size);
+                continue;
+            }
+            let Some(oldest) = self.oldest()? else { return Ok(false) };
+            let held = oldest.behind.iter().any(|c| c.holds());
+            if held && self.options.on_full == OnFull::Reject {
+                return Ok(false);
+            }
+            self.reclaim(&oldest, Reason::Full, spare)?;
+        }
+    }
+
+    /// Keeps the log within `retain_size`, `retain_age` and `max_age`. True when something went.
+    pub(crate) fn retain(&self, may_drop_by_age: bool) -> Result<bool, Error> {
+        let _reclaiming = lock(&self.reclaiming);
+        let mut passed = self.passed()?;
+        let mut any = false;
+        while let Some(oldest) = self.oldest()? {
+            let aged = |limit: Duration| -> Result<bool, Error> {
+                let end = oldest.segment.end(&self.env, oldest.next.header.first_sequence)?;
+                Ok(age(end.last_time, self.env.clock.wall()) > limit)
+            };
+            let reason = if oldest.behind.is_empty() {
+                let over = passed.bytes > self.options.retain_size || passed.frames as usize > MAX_PASSED;
+                if !over && !aged(self.options.retain_age)? {
+                    return Ok(any);
+                }
+                Reason::Full
+            } else if may_drop_by_age && !self.options.max_age.is_zero() && aged(self.options.max_age)? {
+                Reason::MaxAge
+            } else {
+                return Ok(any);
+            };
+            passed.bytes = passed.bytes.saturating_sub(oldest.segment.size());
+            passed.frames = passed.frames.saturating_sub(1);
+            self.reclaim(&oldest, reason, Some(self.segment_size))?;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// How many segments every cursor passed, and their bytes.
+    fn passed(&self) -> Result<Totals, Error> {
+        let position = self.cursor_list().iter().map(|c| c.durable_position()).min().unwrap_or(u64::MAX);
+        let mut passed = Totals::default();
+        let mut segment = lock(&self.table).oldest(&self.env)?;
+        while let Some(this) = segment {
+            let Some(next) = lock(&self.table).after(&self.env, this.id)? else { break };
+            if position <= next.header.after_sequence {
+                break;
+            }
+            passed = passed + Totals { frames: 1, items: 0, bytes: this.size() };
+            segment = Some(next);
+        }
+        Ok(passed)
+    }
+
+    fn oldest(&self) -> Result<Option<Oldest>, Error> {
+        let mut table = lock(&self.table);
+        let Some(segment) = table.oldest(&self.env)? else { return Ok(None) };
+        let Some(next) = table.after(&self.env, segment.id)? else { return Ok(None) };
+        drop(table);
+        let is_behind = |c: &Arc<CursorCore>| c.durable_position() <= next.header.after_sequence;
+        let behind = self.cursor_list().into_iter().filter(is_behind).collect();
+        Ok(Some(Oldest { segment, next, behind }))
+    }
+
+    fn reclaim(&self, oldest: &Oldest, reason: Reason, spare: Option<u64>) -> Result<(), Error> {
+        let next = &oldest.next.header;
+        for cursor in &oldest.behind {
+            let reason = if cursor.orphaned.load(Ordering::Relaxed) { Reason::Orphaned } else { reason };
+            cursor.drop_before(self, next.first_sequence, next.totals, reason)?;
+        }
+        if !oldest.behind.is_empty() {
+            // A reader that waits where the dropped frames were goes on after them.
+            self.view.update(|_| {});
+        }
+        let segment = &oldest.segment;
+        lock(&self.table).remove(segment.id);
+        let size = segment.size();
+        // Ours and the caller's: more means that a reader of this process holds it.
+        let free = Arc::strong_count(segment) <= 1 && !segment.is_poisoned();
+        let fits = spare.is_some_and(|wanted| size >= wanted / 4 * 3 && size <= wanted.max(self.segment_size) / 4 * 5);
+        if free && fits && !self.spares.is_full() && self.recycle(segment)? {
+            return Ok(());
+        }
+        self.env.remove(&segment.path)?;
+        self.account.sub(size);
+        // So that the name does not come back after a crash with blocks that others have by then.
+        self.env.sync_dir(&self.dir)
+    }
+
+    /// Turns a segment's file into a spare; false when a reader in another process holds it.
+    fn recycle(&self, segment: &Segment) -> Result<bool, Error> {
+        let file = self.env.open(&segment.path, super::fs::Access::Write)?;
+        if !file.try_lock(true).map_err(|e| Error::io("lock", &segment.path, e))? {
+            return Ok(false);
+        }
+        let path = self.spares.new_path(&self.dir);
+        self.env.rename(&segment.path, &path)?;
+        // Before its bytes are overwritten: else a crash could leave the old name on them.
+        self.env.sync_dir(&self.dir)?;
+        self.spares.put(Spare { path, size: segment.size() });
+        Ok(true)
+    }
+
+    /// How much is in these intervals below a sequence, by reading the frames' headers.
+    pub(crate) fn amount_in(&self, intervals: &[Interval], below: u64) -> Result<Totals, Error> {
+        let mut amount = Totals::default();
+        for interval in intervals {
+            let mut stream = Stream::new(interval.first, None, None);
+            while let Some(event) = stream.next(self)? {
+                let Event::Frame(met) = event else { continue };
+                if met.frame.header.sequence > interval.last || met.frame.header.sequence >= below {
+                    break;
+                }
+                amount = amount + (met.frame.header.totals_after() - met.frame.header.totals);
+            }
+        }
+        Ok(amount)
+    }
+}

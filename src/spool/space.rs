@@ -1,0 +1,137 @@
+//! Who may take how much of the data directory.
+//!
+//! Half of `max_size` is guaranteed, in equal parts, to the logs; the other half is for whoever needs it. A log may
+//! grow as long as the parts guaranteed to the others, and what they took beyond them, stay in the cap. So a log
+//! within its part can always grow, and at the cap it is the logs above their parts that drop or reject.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::env::{Env, lock};
+use super::{Error, Options};
+
+/// The cap when none is set, if a tenth of the file system is not less.
+const DEFAULT_MAX_SIZE: u64 = 10 << 30;
+
+/// The budget of a data directory.
+#[derive(Debug)]
+pub(crate) struct Space {
+    max_size: u64,
+    min_free_percent: u8,
+    accounts: Mutex<Vec<Arc<Account>>>,
+    /// Bytes of what belongs to no log: damaged bytes set aside.
+    other: AtomicU64,
+    /// The cap while less than `min_free` is left on the file system: what was stored when that began. Else the
+    /// largest number.
+    tight: AtomicU64,
+    copy_on_write: bool,
+}
+
+/// What one log takes.
+#[derive(Debug)]
+pub(crate) struct Account {
+    bytes: AtomicU64,
+    cap: u64,
+    /// Guaranteed whatever the number of logs; else an equal part.
+    fixed: Option<u64>,
+}
+
+impl Account {
+    pub(crate) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, bytes: u64) {
+        let lower = |b: u64| Some(b.saturating_sub(bytes));
+        // fetch_update cannot fail: the closure always answers.
+        drop(self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower));
+    }
+
+    /// This log's own cap.
+    pub(crate) fn cap(&self) -> u64 {
+        self.cap
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Space {
+    pub(crate) fn new(env: &Env, dir: &Path, options: &Options) -> Result<Self, Error> {
+        let volume = env.disk.volume(dir).map_err(|e| Error::io("stat the file system of", dir, e))?;
+        if let (Some(kind), false) = (volume.network, options.allow_network_fs) {
+            let what = format!(
+                "is on a network file system ({kind}), where locks and syncs may not hold: use a local disk, or set \
+                 allow_network_fs"
+            );
+            return Err(Error::refused(dir, what));
+        }
+        Ok(Self {
+            max_size: options.max_size.unwrap_or(DEFAULT_MAX_SIZE.min(volume.total / 10)),
+            min_free_percent: options.min_free_percent,
+            accounts: Mutex::default(),
+            other: AtomicU64::new(0),
+            tight: AtomicU64::new(u64::MAX),
+            copy_on_write: volume.copy_on_write,
+        })
+    }
+
+    pub(crate) fn max_size(&self) -> u64 {
+        self.max_size
+    }
+
+    pub(crate) fn copies_on_write(&self) -> bool {
+        self.copy_on_write
+    }
+
+    /// Opens the account of a log with its own cap, and if `fixed` a guarantee of its own.
+    pub(crate) fn account(&self, cap: Option<u64>, fixed: Option<u64>) -> Arc<Account> {
+        let cap = cap.unwrap_or(self.max_size).min(self.max_size);
+        let account = Arc::new(Account { bytes: AtomicU64::new(0), cap, fixed });
+        lock(&self.accounts).push(account.clone());
+        account
+    }
+
+    /// What is guaranteed to this log.
+    pub(crate) fn guaranteed(&self, account: &Account) -> u64 {
+        self.part(account, lock(&self.accounts).len() as u64)
+    }
+
+    fn part(&self, account: &Account, logs: u64) -> u64 {
+        account.fixed.unwrap_or(self.max_size / 2 / logs.max(1)).min(account.cap)
+    }
+
+    /// By how many bytes this log's files may grow now.
+    pub(crate) fn room(&self, account: &Account) -> u64 {
+        let accounts = lock(&self.accounts);
+        let logs = accounts.len() as u64;
+        let others: u64 = accounts
+            .iter()
+            .filter(|other| !std::ptr::eq(&***other, account))
+            .map(|other| other.bytes().max(self.part(other, logs)))
+            .sum();
+        let mine = self.max_size.saturating_sub(others + self.other.load(Ordering::Relaxed)).min(account.cap);
+        let tight = self.tight.load(Ordering::Relaxed);
+        let all: u64 = if tight == u64::MAX { 0 } else { accounts.iter().map(|a| a.bytes()).sum() };
+        mine.saturating_sub(account.bytes()).min(tight.saturating_sub(all))
+    }
+
+    pub(crate) fn add_other(&self, bytes: u64) {
+        self.other.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Looks at how much the file system has left.
+    pub(crate) fn look(&self, env: &Env, dir: &Path) {
+        if let Ok(volume) = env.disk.volume(dir) {
+            let kept = volume.total / 100 * u64::from(self.min_free_percent);
+            let cap = match (volume.available < kept, self.tight.load(Ordering::Relaxed)) {
+                (false, _) => u64::MAX,
+                (true, u64::MAX) => lock(&self.accounts).iter().map(|a| a.bytes()).sum(),
+                (true, cap) => cap,
+            };
+            self.tight.store(cap, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The handle of a spool: a directory of logs that this process owns.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use super::clock::{Clock, RealClock};
+use super::core::LogCore;
+use super::damage::Damaged;
+use super::dead_letter::DeadLetters;
+use super::env::{Env, lock};
+use super::format::{ident, name_crc};
+use super::fs::{Access, Disk, RealDisk};
+use super::housekeeper::Housekeeper;
+use super::lock::DirectoryLock;
+use super::queue::{Queue, Stop};
+use super::reader::Reader;
+use super::recovery;
+use super::space::{Account, Space};
+use super::spare::Spares;
+use super::view::View;
+use super::writer::Writer;
+use super::{Error, Inspection, Log, LogOptions, Options, names};
+
+/// The smallest segment, in bytes.
+const MIN_SEGMENT: u64 = 64 << 10;
+/// The largest segment, in bytes.
+const MAX_SEGMENT: u64 = 1 << 30;
+
+/// A directory of logs, owned by this process. Cheap to clone.
+///
+/// The directory is locked from [`Spool::open`] to [`Spool::close`], or until the last clone is dropped. Dropping
+/// without closing is what a crash is: nothing acknowledged is lost, and the next opening has a little more to do.
+#[derive(Debug, Clone)]
+pub struct Spool(Arc<Shared>);
+
+/// What the clones of a spool share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    dir: PathBuf,
+    env: Env,
+    options: Options,
+    space: Arc<Space>,
+    damaged: Arc<Damaged>,
+    logs: Mutex<BTreeMap<String, Running>>,
+    housekeeper: Mutex<Option<Housekeeper>>,
+    lock: Mutex<Option<DirectoryLock>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    log: Log,
+    writer: Option<JoinHandle<Result<(), Error>>>,
+}
+
+impl Spool {
+    /// Opens or creates a data directory (mode 0700) and takes its lock for life. Logs are opened by name.
+    ///
+    /// # Errors
+    /// Owned, with the owner's pid, when another process or another `Spool` has it; refused when it is a link, is
+    /// writable by others, or is on a network file system; newer, when a newer program made it; I/O.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        Self::open_with(dir, options, Arc::new(RealDisk), Arc::new(RealClock))
+    }
+
+    pub(crate) fn open_with(
+        dir: &Path,
+        options: Options,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let mut env = Env { disk, clock, spool_id: 0, epoch: u64::from_le_bytes(random()?) };
+        make_dirs(&env, dir)?;
+        env.disk.protect_dir(dir).map_err(|e| Error::io("shut others out of", dir, e))?;
+        let space = Arc::new(Space::new(&env, dir, &options)?);
+        let lock = DirectoryLock::take(&env, dir)?;
+        for name in ["logs", "dead"] {
+            env.make_dir(&dir.join(name))?;
+        }
+        env.spool_id = spool_id(&env, dir)?;
+        // `lock`, `logs` and `dead` themselves.
+        env.sync_dir(dir)?;
+        space.look(&env, dir);
+        let damaged = Arc::new(Damaged::open(&env, dir, space.clone())?);
+        let housekeeper = Housekeeper::start(env.clone(), dir.to_owned(), space.clone(), options.orphan_ttl)?;
+        Ok(Self(Arc::new(Shared {
+            dir: dir.to_owned(),
+            env,
+            options,
+            space,
+            damaged,
+            logs: Mutex::default(),
+            housekeeper: Mutex::new(Some(housekeeper)),
+            lock: Mutex::new(Some(lock)),
+        })))
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// The id of this spool: random, given when the directory was made.
+    #[must_use]
+    pub fn id(&self) -> u128 {
+        self.0.env.spool_id
+    }
+
+    /// The random number of this opening: it names, with a sequence, each frame for ever.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.0.env.epoch
+    }
+
+    /// The cap of the whole directory in bytes.
+    #[must_use]
+    pub fn max_size(&self) -> u64 {
+        self.0.space.max_size()
+    }
+
+    /// The log of this name, opened or created with the spool's log options. The name becomes a directory's: letters,
+    /// digits, `_`, `-` and inner dots stay, all else is escaped; at most 200 bytes then.
+    ///
+    /// # Errors
+    /// Invalid name; newer format; damage that leaves nothing of this log's; I/O.
+    pub fn log(&self, name: &str) -> Result<Log, Error> {
+        self.log_with(name, self.0.options.log.clone())
+    }
+
+    /// As [`Spool::log`], with options of its own. A log that is open already keeps the options it has.
+    ///
+    /// # Errors
+    /// As [`Spool::log`].
+    pub fn log_with(&self, name: &str, options: LogOptions) -> Result<Log, Error> {
+        if name.starts_with(DEAD) {
+            return Err(Error::invalid(format!("log {name}: names that begin with {DEAD} are for dead letters")));
+        }
+        let dir = self.0.dir.join("logs").join(names::encode(name)?);
+        self.0.open_log(name, &dir, options, None)
+    }
+
+    /// Commits what waits, seals every log, writes every cursor, ends the threads and gives the lock back. Later
+    /// appends are refused as closed; cursors still read.
+    ///
+    /// # Errors
+    /// The first that any log or cursor had; the others are closed all the same.
+    pub fn close(&self) -> Result<(), Error> {
+        self.0.end(Stop::Close)
+    }
+
+    /// A snapshot of every log, as `spool inspect` shows it, with what only the owner knows: caps, what is in
+    /// flight, and what is wrong now.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn inspect(&self) -> Result<Inspection, Error> {
+        let mut inspection = Reader::with(self.0.env.clone(), &self.0.dir).inspect()?;
+        for log in lock(&self.0.logs).values() {
+            super::inspect::overlay(&mut inspection, &log.log.0)?;
+        }
+        Ok(inspection)
+    }
+}
+
+/// Keys of dead-letter logs begin with it; no file name has a slash.
+pub(crate) const DEAD: &str = "dead/";
+
+impl Shared {
+    pub(crate) fn open_log(
+        self: &Arc<Self>,
+        key: &str,
+        dir: &Path,
+        options: LogOptions,
+        fixed: Option<u64>,
+    ) -> Result<Log, Error> {
+        let mut logs = lock(&self.logs);
+        if lock(&self.lock).is_none() {
+            return Err(Error::closed(key));
+        }
+        if let Some(running) = logs.get(key) {
+            return Ok(running.log.clone());
+        }
+        let core = Arc::new(self.recover_log(key, dir, options, fixed)?);
+        let writer = Writer::new(core.clone());
+        let thread = std::thread::Builder::new().name(format!("log {key}")).spawn(move || writer.run());
+        let writer = thread.map_err(|e| Error::io("start the writer of", dir, e))?;
+        if let Some(housekeeper) = &*lock(&self.housekeeper) {
+            housekeeper.watch(core.clone());
+        }
+        let log = Log(core);
+        logs.insert(key.to_owned(), Running { log: log.clone(), writer: Some(writer) });
+        Ok(log)
+    }
+
+    fn recover_log(
+        self: &Arc<Self>,
+        key: &str,
+        dir: &Path,
+        options: LogOptions,
+        fixed: Option<u64>,
+    ) -> Result<LogCore, Error> {
+        let env = &self.env;
+        let crc = name_crc(key);
+        let recovered = recovery::recover(env, dir, crc)?;
+        // Only now, when everything was read, is anything written.
+        make_dirs(env, &dir.join("cursors"))?;
+        for parent in [dir, dir.parent().unwrap_or(dir)] {
+            env.sync_dir(parent)?;
+        }
+        let account = self.space.account(options.max_size, fixed);
+        let segment_size = segment_size(&self.space, &account, &options);
+        let spares = Spares::new(dir, &recovered.spares, segment_size);
+        spares.sweep(env, dir, &recovered.spares)?;
+        account.add(recovered.table.bytes() + spares.bytes());
+        account.add(super::format::cursor::FILE_LEN * recovered.cursors.len() as u64);
+        let core = LogCore {
+            name: key.to_owned(),
+            crc,
+            dir: dir.to_owned(),
+            env: env.clone(),
+            segment_size,
+            queue: Queue::default(),
+            view: Arc::new(View::new(recovered.front)),
+            table: Mutex::new(recovered.table),
+            cursors: Mutex::new(recovered.cursors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect()),
+            space: self.space.clone(),
+            account,
+            spares,
+            damaged: self.damaged.clone(),
+            opening: recovered.opening,
+            reclaiming: Mutex::default(),
+            trouble: Mutex::default(),
+            opened: env.clock.boot(),
+            dead: DeadLetters::new(Arc::downgrade(self), self.dir.join("dead").join(names::encode(key)?)),
+            options,
+        };
+        core.set_aside(&recovered.holes)?;
+        Ok(core)
+    }
+
+    fn end(&self, how: Stop) -> Result<(), Error> {
+        // First the housekeeper: it uses the logs.
+        let mut result = lock(&self.housekeeper).take().map_or(Ok(()), Housekeeper::stop);
+        let mut logs = lock(&self.logs);
+        for running in logs.values() {
+            running.log.0.queue.stop(how);
+        }
+        for running in logs.values_mut() {
+            let Some(writer) = running.writer.take() else { continue };
+            let ended = writer.join().unwrap_or_else(|_| Err(Error::closed(&running.log.0.name)));
+            let flushed = if how == Stop::Close { running.log.0.flush_cursors(true) } else { Ok(()) };
+            result = result.and(ended).and(flushed);
+        }
+        drop(lock(&self.lock).take());
+        result
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // As a crash: no sync in a destructor. Threads end, so that the lock is given back after them.
+        drop(self.end(Stop::Abandon));
+    }
+}
+
+/// Makes a directory and those above it that are missing, each durable in its parent.
+pub(crate) fn make_dirs(env: &Env, dir: &Path) -> Result<(), Error> {
+    match env.make_dir(dir) {
+        Err(e) if e.is_not_found() => {}
+        other => return other,
+    }
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
+    let Some(parent) = parent else { return Err(Error::not_found(format!("directory {}", dir.display()))) };
+    make_dirs(env, parent)?;
+    env.make_dir(dir)?;
+    env.sync_dir(parent)
+}
+
+/// A sixteenth of the log's part of the directory, 1 to 16 MiB; never more than a quarter of its cap.
+fn segment_size(space: &Space, account: &Account, options: &LogOptions) -> u64 {
+    let part = (space.guaranteed(account) / 16).clamp(1 << 20, 16 << 20);
+    let size = options.segment_size.map_or(part, |size| size.clamp(MIN_SEGMENT, MAX_SEGMENT));
+    size.min(account.cap() / 4).max(MIN_SEGMENT).next_multiple_of(4096)
+}
+
+/// Random bytes of the kernel's.
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| Error::invalid(format!("no random numbers: {e}")))?;
+    Ok(bytes)
+}
+
+/// The id in `spool.id`; a new one for a new directory. If the file is lost, what the segments say is their id.
+fn spool_id(env: &Env, dir: &Path) -> Result<u128, Error> {
+    let path = dir.join("spool.id");
+    let fault = match read_id(env, &path)? {
+        Some(Ok(id)) => return Ok(id),
+        Some(Err(e @ (super::format::Fault::Version(_) | super::format::Fault::Features(_)))) => {
+            return Err(super::error::Kind::Newer { path, what: e.to_string() }.into());
+        }
+        Some(Err(fault)) => Some(fault),
+        None => None,
+    };
+    let id = match super::reader::id_in_segments(env, dir)? {
+        Some(id) => id,
+        None => u128::from_le_bytes(random()?),
+    };
+    let new = dir.join("~spool.id");
+    match env.remove(&new) {
+        Err(e) if !e.is_not_found() => return Err(e),
+        _ => {}
+    }
+    let file = env.open(&new, Access::Create)?;
+    let fail = |op, e| Error::io(op, &new, e);
+    file.write_bytes(&ident::encode(id, env.clock.wall()), 0).map_err(|e| fail("write", e))?;
+    // Before the name, else a crash could leave the name on an empty file, and with it another spool.
+    file.sync_all().map_err(|e| fail("sync", e))?;
+    drop(fault);
+    env.rename(&new, &path)?;
+    env.sync_dir(dir)?;
+    Ok(id)
+}
+
+/// What `spool.id` says, if it is there.
+pub(crate) fn read_id(env: &Env, path: &Path) -> Result<Option<Result<u128, super::format::Fault>>, Error> {
+    let file = match env.open(path, Access::Read) {
+        Err(e) if e.is_not_found() => return Ok(None),
+        other => other?,
+    };
+    let mut bytes = Vec::new();
+    file.read(&mut bytes, 0, ident::ident::LEN).map_err(|e| Error::io("read", path, e))?;
+    Ok(Some(ident::decode(&bytes)))
+}

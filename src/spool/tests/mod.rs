@@ -1,0 +1,125 @@
+//! The log as a whole, on a real file system. One file per group of rules.
+
+mod basics;
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::{Cursor, Frame, From, Log, LogOptions, Need, Options, Reader, Spool, Start};
+
+/// A directory, a spool in it, and a log of small segments.
+pub(crate) struct Bench {
+    pub(crate) dir: TempDir,
+    pub(crate) options: Options,
+    pub(crate) spool: Option<Spool>,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options {
+            log: LogOptions { segment_size: Some(64 << 10), ..LogOptions::default() },
+            max_size: Some(64 << 20),
+            min_free_percent: 0,
+            ..Options::default()
+        };
+        change(&mut options);
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Some(Spool::open(dir.path(), options.clone()).unwrap());
+        Self { dir, options, spool }
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        self.spool.as_ref().unwrap().log("log").unwrap()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        self.dir.path().join("logs/log")
+    }
+
+    /// Closes cleanly and opens again.
+    pub(crate) fn reopen(&mut self) -> Log {
+        self.spool.take().unwrap().close().unwrap();
+        self.open()
+    }
+
+    /// Ends without closing, as a crash does, and opens again.
+    pub(crate) fn crash(&mut self) -> Log {
+        drop(self.spool.take());
+        self.open()
+    }
+
+    pub(crate) fn open(&mut self) -> Log {
+        self.spool = Some(Spool::open(self.dir.path(), self.options.clone()).unwrap());
+        self.log()
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::open(self.dir.path()).unwrap()
+    }
+
+    /// Segment files, oldest first.
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.log_dir().read_dir().unwrap().map(|e| e.unwrap().path()).collect();
+        files.retain(|p| p.file_name().unwrap().to_string_lossy().starts_with("seg-"));
+        files.sort();
+        files
+    }
+}
+
+/// A payload that says which it is, of about this many bytes.
+pub(crate) fn payload(number: u64, bytes: usize) -> Bytes {
+    let mut text = format!("{number:016}").into_bytes();
+    let fill = (number as u8) | 1;
+    text.resize(bytes.max(16), fill);
+    text.into()
+}
+
+/// The number in a payload, which must be whole.
+pub(crate) fn number(found: &Bytes) -> u64 {
+    let number = std::str::from_utf8(&found[..16]).unwrap().parse().unwrap();
+    assert_eq!(found, &payload(number, found.len()), "payload {number} is not what was appended");
+    number
+}
+
+/// Appends payloads and waits for each; answers their sequences.
+pub(crate) fn append(log: &Log, numbers: impl IntoIterator<Item = u64>, bytes: usize) -> Vec<u64> {
+    let one = |n| log.append(1, payload(n, bytes), 1).unwrap().wait().unwrap().sequence;
+    numbers.into_iter().map(one).collect()
+}
+
+pub(crate) fn cursor(log: &Log, name: &str) -> Cursor {
+    log.cursor(name, Start::Oldest, Need::Required).unwrap()
+}
+
+/// All that a cursor can read now.
+pub(crate) fn drain(cursor: &mut Cursor) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while let Some(batch) = cursor.next_batch(1 << 20).unwrap() {
+        frames.extend(batch.frames);
+    }
+    frames
+}
+
+pub(crate) fn numbers(frames: &[Frame]) -> Vec<u64> {
+    frames.iter().map(|f| number(&f.payload)).collect()
+}
+
+/// All that a reader of files sees.
+pub(crate) fn read_all(reader: &Reader, from: From) -> Vec<Frame> {
+    let mut log = reader.read("log", from).unwrap();
+    let mut frames = Vec::new();
+    while let Some(frame) = log.next().unwrap() {
+        frames.push(frame);
+    }
+    frames
+}

@@ -1,0 +1,400 @@
+//! The writer of a log: one thread that numbers frames, writes and syncs them in groups, and answers their acks.
+//!
+//! Invariants:
+//! - An ack is sent only after its frame is as durable as the log's policy says, in a file whose name is durable.
+//! - A sequence is given once. A group that could not be written burns its sequences; the totals of the next frame
+//!   say that nothing is missing.
+//! - Whether there is room is decided before a byte is written.
+//! - After a failed sync the file is never written or synced again. Everything since the last good sync, and every
+//!   frame that shares the last durable block with it, is kept in memory until it is durable in another file.
+//! - No error of the disk ends the thread.
+
+mod open;
+mod roll;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use self::open::{Arena, Numbered, Open};
+use super::core::LogCore;
+use super::env::lock;
+use super::error::Kind;
+use super::format::Totals;
+use super::format::frame::{FrameHeader, kind};
+use super::fs::{Trouble, trouble};
+use super::queue::{Queued, Signal, Stop, answer};
+use super::{Appended, Durability, Error};
+
+/// After the last commit, when nothing more came: a mark makes the last frames' durability known on disk, so that
+/// readers in other processes see them "at once".
+const QUIET: Duration = Duration::from_millis(15);
+/// With `interval`, so many unsynced bytes are synced before the timer.
+const MAX_UNSYNCED: u64 = 8 << 20;
+/// What a disk block is: a failed write of one may take what was durable in it.
+const BLOCK: u64 = 4096;
+/// How long appends are refused after a failure: doubled up to the second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// The state of a log's writer thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    core: Arc<LogCore>,
+    open: Option<Open>,
+    next_id: u64,
+    /// The sequence of the next frame.
+    next_sequence: u64,
+    /// The last sequence in the log.
+    last_sequence: u64,
+    /// What the log accepted up to it.
+    totals: Totals,
+    /// The highest sequence known durable.
+    synced_to: u64,
+    /// Flags of the next segment's header.
+    flags: u8,
+    /// Frames that a failed sync would take: not yet durable, or in the block of the last durable byte.
+    kept: VecDeque<Kept>,
+    unsynced: u64,
+    /// The open segment's sync or write failed and what it held is not yet in another file.
+    poisoned: bool,
+    backoff: Duration,
+    sync_due: Option<Instant>,
+    mark_due: Option<Instant>,
+    arena: Arena,
+    taken: Vec<Queued>,
+}
+
+/// A written frame and where it stands in the open segment.
+#[derive(Debug)]
+struct Kept {
+    frame: Numbered,
+    start: u64,
+    end: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(core: Arc<LogCore>) -> Self {
+        let opening = &core.opening;
+        Self {
+            open: None,
+            next_id: opening.next_id,
+            next_sequence: opening.next_sequence,
+            last_sequence: opening.after_sequence,
+            totals: opening.totals,
+            synced_to: opening.synced_to,
+            flags: if opening.clean { 0 } else { super::format::segment::flags::UNCLEAN },
+            kept: VecDeque::new(),
+            unsynced: 0,
+            poisoned: false,
+            backoff: BACKOFF.0,
+            sync_due: None,
+            mark_due: None,
+            arena: Arena::default(),
+            taken: Vec::new(),
+            core,
+        }
+    }
+
+    /// Serves until it is stopped. Closing, it answers whether all is sealed.
+    pub(crate) fn run(mut self) -> Result<(), Error> {
+        // However this thread ends, nobody waits for it in vain.
+        let _end = EndGuard(self.core.clone());
+        loop {
+            let deadline = [self.sync_due, self.mark_due].into_iter().flatten().min();
+            match self.core.queue.wait(deadline) {
+                Signal::Frames => self.commit(),
+                Signal::Deadline => self.tick(),
+                Signal::Stop(Stop::Abandon) => return Ok(()),
+                Signal::Stop(Stop::Close) => return self.close(),
+            }
+        }
+    }
+
+    /// One group: as many waiting frames as fit the open segment.
+    fn commit(&mut self) {
+        self.mark_due = None;
+        let Some(first) = self.core.queue.first_len() else { return };
+        let ready = self.ensure_sound().and_then(|()| self.ensure_room(first));
+        let room = match (&ready, &self.open) {
+            (Ok(()), Some(open)) => {
+                // Within the file that is there already, or as much as it may grow.
+                let growth = self.core.space.room(&self.core.account);
+                let free = open.segment.size().saturating_sub(open.end).saturating_add(growth);
+                open.room(self.core.segment_size).min(free).max(first)
+            }
+            _ => u64::MAX,
+        };
+        let mut group = std::mem::take(&mut self.taken);
+        self.core.queue.take(room, &mut group);
+        let bytes = group.iter().map(|q| q.payload.len() as u64).sum();
+        match ready {
+            Ok(()) => self.write_group(&mut group),
+            Err(error) => refuse(&mut group, &error),
+        }
+        self.core.queue.settled(bytes);
+        self.taken = group;
+    }
+
+    fn write_group(&mut self, group: &mut Vec<Queued>) {
+        let frames = self.number(group);
+        let last = frames.last().map_or(self.last_sequence, |f| f.header.sequence);
+        let totals = frames.last().map_or(self.totals, |f| f.header.totals_after());
+        // Burnt even if the write fails: a part of it may be in the file.
+        self.next_sequence = last + 1;
+        let written = self.write(&frames);
+        let result = match written {
+            Ok(()) => {
+                (self.last_sequence, self.totals) = (last, totals);
+                self.after_write()
+            }
+            Err(e) if trouble(&e) == Trouble::Full => Err(self.full(&e)),
+            Err(e) => {
+                // The file is not to be trusted: these frames, too, go to another one.
+                (self.last_sequence, self.totals) = (last, totals);
+                self.keep(frames, u64::MAX);
+                self.poison(&e)
+            }
+        };
+        match result {
+            Ok(()) => self.settle(group),
+            Err(error) => refuse(group, &error),
+        }
+    }
+
+    /// Gives each frame its sequence and its place in the totals.
+    fn number(&self, group: &[Queued]) -> Vec<Numbered> {
+        let (mut sequence, mut totals) = (self.next_sequence, self.totals);
+        let number = |queued: &Queued| {
+            let header = FrameHeader {
+                kind: kind::DATA,
+                content: queued.content,
+                length: queued.payload.len() as u32,
+                items: queued.items,
+                sequence,
+                time: queued.time,
+                synced_to: self.synced_to,
+                totals,
+            };
+            sequence += 1;
+            totals = header.totals_after();
+            Numbered { header, payload: queued.payload.clone() }
+        };
+        group.iter().map(number).collect()
+    }
+
+    fn write(&mut self, frames: &[Numbered]) -> io::Result<()> {
+        let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        let start = open.end;
+        let grown = open.write(frames, &mut self.arena)?;
+        self.core.account.add(grown);
+        self.unsynced += open.end - start;
+        if self.core.options.durability != Durability::Os {
+            self.keep(frames.to_vec(), start);
+        }
+        Ok(())
+    }
+
+    /// Keeps frames that were written from `start` on until they are durable.
+    fn keep(&mut self, frames: Vec<Numbered>, mut start: u64) {
+        for frame in frames {
+            let end = start.saturating_add(frame.header.frame_len());
+            if frame.header.is_data() {
+                self.kept.push_back(Kept { frame, start, end });
+            }
+            start = end;
+        }
+    }
+
+    /// What the policy asks for between the write and the acks.
+    fn after_write(&mut self) -> Result<(), Error> {
+        match self.core.options.durability {
+            Durability::Sync => self.sync(),
+            Durability::Interval if self.unsynced >= MAX_UNSYNCED => self.sync(),
+            Durability::Interval => {
+                self.sync_due.get_or_insert(Instant::now() + self.core.options.sync_interval);
+                self.publish_totals();
+                Ok(())
+            }
+            Durability::Os => {
+                self.publish();
+                Ok(())
+            }
+        }
+    }
+
+    /// Syncs what is written; after a failure writes it to another file and syncs that.
+    fn sync(&mut self) -> Result<(), Error> {
+        self.sync_due = None;
+        let Some(open) = &self.open else { return Ok(()) };
+        if let Err(e) = open.sync() {
+            return self.poison(&e);
+        }
+        self.synced();
+        self.mark_due = Some(Instant::now() + QUIET);
+        Ok(())
+    }
+
+    /// Everything written is durable.
+    fn synced(&mut self) {
+        self.synced_to = self.last_sequence;
+        self.unsynced = 0;
+        match &self.open {
+            // With `os` a failed sync is counted, not mended.
+            Some(_) if self.core.options.durability == Durability::Os => self.kept.clear(),
+            Some(open) => {
+                let block = open.end / BLOCK * BLOCK;
+                self.kept.retain(|kept| kept.end > block);
+            }
+            None => {}
+        }
+        self.publish();
+    }
+
+    /// Shows readers what they may see now.
+    fn publish(&self) {
+        let Some(open) = &self.open else { return };
+        let (segment, end) = (open.segment.id, open.end);
+        self.core.view.update(|front| {
+            front.visible.segment = segment;
+            front.visible.end = end;
+            front.visible.sequence = self.last_sequence;
+            front.visible.totals = self.totals;
+            front.totals = self.totals;
+            if self.synced_to == self.last_sequence {
+                (front.durable, front.durable_totals) = (self.synced_to, self.totals);
+            }
+        });
+    }
+
+    fn publish_totals(&self) {
+        self.core.view.update(|front| front.totals = self.totals);
+    }
+
+    /// Answers a committed group.
+    fn settle(&mut self, group: &mut Vec<Queued>) {
+        let mut sequence = self.next_sequence - group.len() as u64;
+        for queued in group.drain(..) {
+            answer(queued.ack, Ok(Appended { sequence }));
+            sequence += 1;
+        }
+        self.sound();
+    }
+
+    /// All is well again.
+    fn sound(&mut self) {
+        self.backoff = BACKOFF.0;
+        let mut trouble = lock(&self.core.trouble);
+        if trouble.take().is_some() {
+            self.core.queue.admit();
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.sync_due.is_some_and(|due| due <= now) {
+            // A failure is poison, which is kept and told; nobody waits for this sync.
+            drop(if self.poisoned { self.ensure_sound() } else { self.sync() });
+        }
+        if self.mark_due.is_some_and(|due| due <= now) {
+            self.mark_due = None;
+            self.mark();
+        }
+    }
+
+    /// Adds a witness after the last frame.
+    fn mark(&mut self) {
+        if self.open.as_ref().is_none_or(|open| open.count == 0 || open.growth(BLOCK) > 0 && self.is_tight()) {
+            return;
+        }
+        let header = FrameHeader {
+            kind: kind::MARK,
+            content: 0,
+            length: 0,
+            items: 0,
+            sequence: self.last_sequence,
+            time: self.core.env.clock.wall(),
+            synced_to: self.synced_to,
+            totals: self.totals,
+        };
+        match self.write(&[Numbered { header, payload: Bytes::new() }]) {
+            Ok(()) => {
+                drop(self.sync());
+                // One mark is enough until more frames come.
+                self.mark_due = None;
+            }
+            Err(e) if trouble(&e) == Trouble::Full => {}
+            Err(e) => drop(self.poison(&e)),
+        }
+    }
+
+    fn is_tight(&self) -> bool {
+        self.core.space.room(&self.core.account) < BLOCK
+    }
+
+    /// The open file failed. Writes what it may have lost to another one; if that fails too, keeps it and refuses.
+    fn poison(&mut self, cause: &io::Error) -> Result<(), Error> {
+        self.poisoned = true;
+        self.sync_due = None;
+        self.mark_due = None;
+        let result = self.rewrite();
+        result.map_err(|second| {
+            let (log, cause) = (self.core.name.clone(), format!("{cause}; then {second}"));
+            let retry_after = self.next_delay();
+            // What was acked before is in memory only: tried again even if nobody appends.
+            self.sync_due = Some(Instant::now() + retry_after);
+            self.troubled(Kind::Poisoned { log, cause, retry_after }.into(), retry_after)
+        })
+    }
+
+    /// After a failure that was not mended yet: tries again.
+    fn ensure_sound(&mut self) -> Result<(), Error> {
+        if !self.poisoned {
+            return Ok(());
+        }
+        self.poison(&io::Error::other("still waiting to be rewritten"))
+    }
+
+    fn full(&mut self, cause: &io::Error) -> Error {
+        let retry_after = self.next_delay();
+        let (log, limit) = (self.core.name.clone(), cause.to_string());
+        self.troubled(Kind::Full { log, limit, retry_after }.into(), retry_after)
+    }
+
+    fn next_delay(&mut self) -> Duration {
+        let delay = self.backoff;
+        self.backoff = (delay * 2).min(BACKOFF.1);
+        delay
+    }
+
+    /// Remembers why appends fail and refuses them for a while.
+    fn troubled(&mut self, error: Error, delay: Duration) -> Error {
+        *lock(&self.core.trouble) = Some(error.clone());
+        self.core.queue.refuse(error.clone(), delay);
+        error
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.ensure_sound()?;
+        self.seal()
+    }
+}
+
+/// Answers a group that was not stored.
+fn refuse(group: &mut Vec<Queued>, error: &Error) {
+    for queued in group.drain(..) {
+        answer(queued.ack, Err(error.clone()));
+    }
+}
+
+/// Answers what still waits when the writer thread ends, even by a panic.
+struct EndGuard(Arc<LogCore>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.0.queue.end(&self.0.name);
+        self.0.view.update(|front| front.closed = true);
+    }
+}

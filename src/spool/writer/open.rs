@@ -1,0 +1,131 @@
+//! The segment that is being written.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::format::Seed;
+use super::super::format::frame::{self, FrameHeader};
+use super::super::format::segment::{DATA_AT, FOOTER_LEN, Footer};
+use super::super::fs::DiskFile;
+use super::super::segment::Segment;
+
+/// Payloads up to this size are copied beside their headers: one buffer fewer costs more than the copy saves above.
+const COPY_UP_TO: usize = 1024;
+/// What must fit after the last frame: a mark and the footer.
+const RESERVE: u64 = frame::frame_len(0) + FOOTER_LEN;
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) segment: Arc<Segment>,
+    file: Arc<dyn DiskFile>,
+    seed: Seed,
+    /// Where the next frame goes.
+    pub(crate) end: u64,
+    pub(crate) count: u64,
+    pub(crate) first_time: u64,
+    pub(crate) last_time: u64,
+}
+
+/// A frame with its place in the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Numbered {
+    pub(crate) header: FrameHeader,
+    pub(crate) payload: Bytes,
+}
+
+/// Headers, small payloads and trailers of one write, reused from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    bytes: Vec<u8>,
+    /// Up to where `bytes` go before each payload that is written from its own buffer.
+    cuts: Vec<usize>,
+}
+
+impl Open {
+    pub(crate) fn new(segment: Arc<Segment>, file: Arc<dyn DiskFile>) -> Self {
+        let seed = segment.seed();
+        Self { segment, file, seed, end: DATA_AT, count: 0, first_time: 0, last_time: 0 }
+    }
+
+    /// Bytes of frames that still fit, in a segment of this size.
+    pub(crate) fn room(&self, segment_size: u64) -> u64 {
+        self.segment.size().max(segment_size).saturating_sub(self.end + RESERVE)
+    }
+
+    /// By how much the file grows when so many bytes are written.
+    pub(crate) fn growth(&self, bytes: u64) -> u64 {
+        (self.end + bytes).saturating_sub(self.segment.size())
+    }
+
+    /// Writes frames at the end. Returns by how much the file grew; after an error nothing of it counts as written.
+    pub(crate) fn write(&mut self, frames: &[Numbered], arena: &mut Arena) -> io::Result<u64> {
+        arena.fill(frames, self.seed, self.end);
+        self.file.write(&mut arena.slices(frames), self.end)?;
+        let length: u64 = frames.iter().map(|f| f.header.frame_len()).sum();
+        let grown = self.growth(length);
+        self.end += length;
+        self.segment.set_size(self.segment.size().max(self.end));
+        let data = || frames.iter().filter(|f| f.header.is_data()).map(|f| f.header);
+        if let (0, Some(first)) = (self.count, data().next()) {
+            self.first_time = first.time;
+        }
+        self.count += data().count() as u64;
+        self.last_time = data().next_back().map_or(self.last_time, |last| last.time);
+        Ok(grown)
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Writes the footer at the end of the file, not yet durable. Returns by how much the file grew.
+    pub(crate) fn write_footer(&mut self, footer: Footer) -> io::Result<u64> {
+        let size = self.segment.size();
+        // At the very end of the file, where an opening finds it. A file with room left ends where it ended.
+        let at = if size >= self.end + FOOTER_LEN { size - FOOTER_LEN } else { self.end };
+        self.file.write_bytes(&footer.encode(self.seed, at), at)?;
+        let grown = (at + FOOTER_LEN).saturating_sub(size);
+        self.segment.set_size(size + grown);
+        Ok(grown)
+    }
+
+    /// After a failed sync the cache may hold what the disk lacks: readers shall see the disk.
+    pub(crate) fn forget_cache(&self) -> io::Result<()> {
+        self.file.forget_cache()
+    }
+}
+
+impl Arena {
+    fn fill(&mut self, frames: &[Numbered], seed: Seed, mut offset: u64) {
+        self.bytes.clear();
+        self.cuts.clear();
+        for frame in frames {
+            let header = frame.header.encode(seed, offset);
+            let (trailer, length) = frame::trailer(&header, &frame.payload);
+            self.bytes.extend_from_slice(&header);
+            if frame.payload.len() <= COPY_UP_TO {
+                self.bytes.extend_from_slice(&frame.payload);
+            } else {
+                self.cuts.push(self.bytes.len());
+            }
+            self.bytes.extend_from_slice(&trailer[..length]);
+            offset += frame.header.frame_len();
+        }
+    }
+
+    fn slices<'a>(&'a self, frames: &'a [Numbered]) -> Vec<IoSlice<'a>> {
+        let mut slices = Vec::with_capacity(2 * self.cuts.len() + 1);
+        let mut from = 0;
+        let large = frames.iter().filter(|f| f.payload.len() > COPY_UP_TO);
+        for (cut, frame) in self.cuts.iter().zip(large) {
+            slices.push(IoSlice::new(&self.bytes[from..*cut]));
+            slices.push(IoSlice::new(&frame.payload));
+            from = *cut;
+        }
+        slices.push(IoSlice::new(&self.bytes[from..]));
+        slices
+    }
+}

@@ -1,0 +1,271 @@
+//! From one segment to the next: sealing, making, rewriting after a failure.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::super::env::lock;
+use super::super::error::Kind;
+use super::super::format::Totals;
+use super::super::format::frame::frame_len;
+use super::super::format::segment::{DATA_AT, FOOTER_LEN, Footer, SegmentHeader, flags};
+use super::super::fs::{Access, DiskFile, Trouble, trouble};
+use super::super::names;
+use super::super::segment::{End, Segment};
+use super::super::{Durability, Error};
+use super::open::{Arena, Numbered, Open};
+use super::{Kept, Writer};
+
+/// What begins a segment besides its id.
+struct Beginning {
+    flags: u8,
+    first_sequence: u64,
+    after_sequence: u64,
+    totals: Totals,
+}
+
+/// A segment file under its temporary name.
+struct Made {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    size: u64,
+    /// The file was accounted for already, as a spare.
+    counted: u64,
+}
+
+impl Writer {
+    /// Makes sure that an open segment has room for a frame of this many bytes, in the cap and on the disk.
+    pub(super) fn ensure_room(&mut self, frame: u64) -> Result<(), Error> {
+        if self.open.as_ref().is_some_and(|open| open.count > 0 && open.room(self.core.segment_size) < frame) {
+            self.seal()?;
+        }
+        match &self.open {
+            Some(open) => {
+                let growth = open.growth(frame);
+                if growth > 0 && !self.core.make_room(growth, None)? {
+                    return Err(self.capped());
+                }
+                Ok(())
+            }
+            None => self.begin(frame),
+        }
+    }
+
+    /// Opens the next segment, for a first frame of this many bytes.
+    fn begin(&mut self, frame: u64) -> Result<(), Error> {
+        let need = DATA_AT + frame + frame_len(0) + FOOTER_LEN;
+        if !self.core.make_room(need, Some(need.max(self.core.segment_size)))? {
+            return Err(self.capped());
+        }
+        let beginning = Beginning {
+            flags: self.flags,
+            first_sequence: self.next_sequence,
+            after_sequence: self.last_sequence,
+            totals: self.totals,
+        };
+        let open = self.make(need, &beginning, &[]).map_err(|e| self.refused(e))?;
+        self.adopt(open);
+        self.flags = 0;
+        Ok(())
+    }
+
+    /// The new segment becomes the one that is written and the last that readers know.
+    fn adopt(&mut self, open: Open) {
+        lock(&self.core.table).insert(open.segment.clone());
+        let (segment, end) = (open.segment.id, open.end);
+        self.open = Some(open);
+        self.core.view.update(|front| (front.visible.segment, front.visible.end) = (segment, end));
+    }
+
+    /// Makes a segment file with its header and first frames, all durable before it has its name: what stands under
+    /// a segment's name is a whole segment, whatever crashes.
+    fn make(&mut self, need: u64, beginning: &Beginning, frames: &[Numbered]) -> Result<Open, Error> {
+        let id = self.next_id;
+        // Even if this fails: its file may be there after a crash.
+        self.next_id += 1;
+        let header = self.header(id, beginning);
+        let path = self.core.dir.join(names::segment_file(id));
+        let made = self.temporary(need)?;
+        let result = self.fill(&made, &header, path, frames);
+        match &result {
+            Ok(open) => self.core.account.add(open.segment.size().saturating_sub(made.counted)),
+            Err(_) => {
+                self.core.account.sub(made.counted);
+                // What cannot be removed now is swept at the next opening.
+                drop(self.core.env.remove(&made.path));
+            }
+        }
+        result
+    }
+
+    fn header(&self, id: u64, beginning: &Beginning) -> SegmentHeader {
+        SegmentHeader {
+            durability: match self.core.options.durability {
+                Durability::Sync => 0,
+                Durability::Interval => 1,
+                Durability::Os => 2,
+            },
+            flags: beginning.flags,
+            log: self.core.crc,
+            spool_id: self.core.env.spool_id,
+            segment_id: id,
+            epoch: self.core.env.epoch,
+            first_sequence: beginning.first_sequence,
+            after_sequence: beginning.after_sequence,
+            synced_to: self.synced_to,
+            totals: beginning.totals,
+            created: self.core.env.clock.wall(),
+        }
+    }
+
+    /// A recycled or prepared file, else an empty one that grows.
+    fn temporary(&self, need: u64) -> Result<Made, Error> {
+        let env = &self.core.env;
+        if let Some(spare) = self.core.spares.take(need) {
+            let file = env.open(&spare.path, Access::Write)?;
+            return Ok(Made { path: spare.path, file, size: spare.size, counted: spare.size });
+        }
+        let path = self.core.spares.new_path(&self.core.dir);
+        let file = env.open(&path, Access::Create)?;
+        Ok(Made { path, file, size: DATA_AT, counted: 0 })
+    }
+
+    fn fill(&mut self, made: &Made, header: &SegmentHeader, path: PathBuf, frames: &[Numbered]) -> Result<Open, Error> {
+        let env = self.core.env.clone();
+        let fail = |op, e: io::Error| Error::io(op, &made.path, e);
+        made.file.write_bytes(&header.encode_block(), 0).map_err(|e| fail("write", e))?;
+        let segment = Segment::new(path, *header, made.size);
+        let mut open = Open::new(Arc::new(segment), made.file.clone());
+        if !frames.is_empty() {
+            open.write(frames, &mut Arena::default()).map_err(|e| fail("write", e))?;
+        }
+        // Header and frames before the name: a crash must not leave a segment's name on anything less.
+        made.file.sync_all().map_err(|e| fail("sync", e))?;
+        env.rename(&made.path, &open.segment.path)?;
+        // The name before any ack: else a crash could lose the whole file.
+        env.sync_dir(&self.core.dir)?;
+        Ok(open)
+    }
+
+    /// Ends the open segment with a durable footer. A disk without room for it leaves the segment unsealed, which
+    /// costs a scan later and nothing else.
+    pub(super) fn seal(&mut self) -> Result<(), Error> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let footer = Footer {
+            segment_id: open.segment.id,
+            epoch: self.core.env.epoch,
+            data_end: open.end,
+            last_sequence: self.last_sequence,
+            synced_to: self.synced_to,
+            count: open.count,
+            totals: self.totals,
+            first_time: open.first_time,
+            last_time: open.last_time,
+        };
+        let sealed = match open.write_footer(footer) {
+            Ok(grown) => {
+                self.core.account.add(grown);
+                true
+            }
+            Err(e) if trouble(&e) == Trouble::Full => false,
+            Err(e) => return self.poison(&e),
+        };
+        // Before the first ack in the next segment: that ack says that this one is whole.
+        if let Err(e) = open.sync() {
+            return self.poison(&e);
+        }
+        self.synced();
+        self.sync_due = None;
+        self.mark_due = None;
+        if let Some(open) = self.open.take() {
+            let end = self.end_of(&open, sealed);
+            open.segment.set_end(end);
+            self.kept.clear();
+            self.core.view.update(|front| front.visible.segment = 0);
+        }
+        Ok(())
+    }
+
+    fn end_of(&self, open: &Open, sealed: bool) -> End {
+        End {
+            sealed,
+            data_end: open.end,
+            last_sequence: self.last_sequence,
+            totals: self.totals,
+            synced_to: self.synced_to,
+            count: open.count,
+            last_time: open.last_time.max(open.segment.header.created),
+            content: None,
+        }
+    }
+
+    /// Writes what the failed file may have lost to a new one. The first sequence in its header is final: from it on
+    /// the old file's frames are not data. Its other frames are, once they are read from the disk.
+    pub(super) fn rewrite(&mut self) -> Result<(), Error> {
+        let Some(old) = &self.open else {
+            self.poisoned = false;
+            return Ok(());
+        };
+        old.segment.poisoned.store(true, Ordering::Relaxed);
+        old.forget_cache().map_err(|e| Error::io("drop the cache of", &old.segment.path, e))?;
+        let frames: Vec<Numbered> = self.kept.iter().map(|kept| kept.frame.clone()).collect();
+        let (first_sequence, totals) = match self.kept.front() {
+            Some(first) => (first.frame.header.sequence, first.frame.header.totals),
+            None => (self.next_sequence, self.totals),
+        };
+        let durable = self.kept.front().map(|first| End {
+            data_end: first.start.min(old.end),
+            last_sequence: first_sequence.saturating_sub(1),
+            totals,
+            count: old.count.saturating_sub(self.kept.len() as u64),
+            ..self.end_of(old, false)
+        });
+        let after_sequence = if frames.is_empty() { self.last_sequence } else { first_sequence.saturating_sub(1) };
+        let beginning = Beginning { flags: flags::REWRITTEN, first_sequence, after_sequence, totals };
+        let bytes: u64 = frames.iter().map(|f| f.header.frame_len()).sum();
+        let need = DATA_AT + bytes + frame_len(0) + FOOTER_LEN;
+        let open = self.make(need, &beginning, &frames)?;
+        // Readers leave the old file before what was rewritten. Without frames (`os`), a scan says what it holds.
+        if let (Some(end), Some(old)) = (durable, &self.open) {
+            old.segment.set_end(end);
+        }
+        self.kept = place(frames, DATA_AT);
+        self.poisoned = false;
+        self.unsynced = 0;
+        self.adopt(open);
+        if !self.kept.is_empty() {
+            self.synced();
+        }
+        self.sound();
+        Ok(())
+    }
+
+    /// No room within the caps.
+    fn capped(&mut self) -> Error {
+        let retry_after = self.next_delay();
+        let limit = format!(
+            "{} bytes of its cap are taken and exporters still want them, or less than min_free is left",
+            self.core.account.bytes()
+        );
+        self.troubled(Kind::Full { log: self.core.name.clone(), limit, retry_after }.into(), retry_after)
+    }
+
+    /// The disk refused a new file, for whatever reason: the log is full until a later try succeeds.
+    fn refused(&mut self, error: Error) -> Error {
+        let retry_after = self.next_delay();
+        let (log, limit) = (self.core.name.clone(), error.to_string());
+        self.troubled(Kind::Full { log, limit, retry_after }.into(), retry_after)
+    }
+}
+
+/// Where frames stand that were written from `start` on.
+fn place(frames: Vec<Numbered>, mut start: u64) -> std::collections::VecDeque<Kept> {
+    let place = |frame: Numbered| {
+        let end = start + frame.header.frame_len();
+        let kept = Kept { frame, start, end };
+        start = end;
+        kept
+    };
+    frames.into_iter().map(place).collect()
+}
