@@ -168,7 +168,18 @@ impl<'a> Record<'a> {
         self.scope
     }
 
-    fn text_attribute(&self, key: &str) -> Option<&'a str> {
+    /// The number that an attribute has, if it has one.
+    #[must_use]
+    pub fn int_attribute(&self, key: &str) -> Option<i64> {
+        match value_of(self.attributes().iter().find(|attribute| attribute.key == key)?)? {
+            Value::IntValue(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The text that an attribute has, if it has one.
+    #[must_use]
+    pub fn text_attribute(&self, key: &str) -> Option<&'a str> {
         match value_of(self.attributes().iter().find(|attribute| attribute.key == key)?)? {
             Value::StringValue(text) => Some(text),
             _ => None,

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
+use super::losses::{self, LossesOf};
 use super::receivers::left;
 use super::{StartError, Stop};
 use crate::config::{Config, Exporter, ExporterSettings, Id, Pipeline};
 use crate::exporters::{Sink, Status, debug, drain, file, otlp};
-use crate::spool::{Cursor, Log};
+use crate::spool::{Cursor, Log, Need, Start};
 
 /// One exporter of one pipeline at work.
 #[derive(Debug)]
@@ -37,94 +38,105 @@ impl Drain {
     }
 }
 
-/// Opens every cursor, then starts every drain.
-pub(super) fn start(config: &Config, logs: &BTreeMap<String, Log>) -> Result<Vec<Drain>, StartError> {
+/// Opens every sink and cursor, then starts every drain. Each exporter also has a cursor over `own`, the log of
+/// losses, and is sent what its own pipeline lost.
+pub(super) fn start(config: &Config, logs: &BTreeMap<String, Log>, own: &Log) -> Result<Vec<Drain>, StartError> {
+    let sinks = open_sinks(config)?;
     let mut ready = Vec::new();
     for pipeline in &config.pipelines {
         for id in &pipeline.exporters {
             let (Some(log), Some(exporter)) = (logs.get(&pipeline.log), config.exporters.get(id)) else { continue };
-            let cursor = log.cursor(&pipeline.cursor_name(id), exporter.start, exporter.need)?;
-            ready.push((pipeline, id, exporter, cursor));
+            let Some(sink) = sinks.get(id) else { continue };
+            let name = pipeline.cursor_name(id);
+            let cursor = log.cursor(&name, exporter.start, exporter.need)?;
+            let losses = own.cursor(&name, Start::Newest, Need::Optional)?;
+            ready.push(Work { pipeline, id, exporter, sink, cursor, losses_of: None });
+            ready.push(Work { pipeline, id, exporter, sink, cursor: losses, losses_of: Some(pipeline.log.clone()) });
         }
     }
-    let mut shared = Shared::default();
-    ready
-        .into_iter()
-        .map(|(pipeline, id, exporter, cursor)| drain(pipeline, id, exporter, cursor, &mut shared))
-        .collect()
+    Ok(ready.into_iter().map(Work::start).collect())
 }
 
-/// The sinks that all pipelines of an exporter write to: a file has one writer, and so has standard output.
-#[derive(Default)]
-struct Shared {
-    files: BTreeMap<Id, file::FileSink>,
-    debugs: BTreeMap<Id, debug::DebugSink>,
+/// Where an exporter sends to. Shared by all its pipelines: a file has one writer, and so has standard output.
+enum AnySink {
+    Otlp(Arc<otlp::Otlp>),
+    File(Arc<file::FileSink>),
+    Debug(Arc<debug::DebugSink>),
 }
 
-/// The sink of this exporter, opened for the first pipeline that names it.
-fn shared<S: Clone, E: ToString>(
-    sinks: &mut BTreeMap<Id, S>,
-    id: &Id,
-    open: impl FnOnce() -> Result<S, E>,
-) -> Result<S, StartError> {
-    if let Some(sink) = sinks.get(id) {
-        return Ok(sink.clone());
-    }
-    let sink = open().map_err(|e| StartError::Exporter { exporter: id.to_string(), reason: e.to_string() })?;
-    sinks.insert(id.clone(), sink.clone());
-    Ok(sink)
-}
-
-fn drain(
-    pipeline: &Pipeline,
-    id: &Id,
-    exporter: &Exporter,
-    cursor: Cursor,
-    sinks: &mut Shared,
-) -> Result<Drain, StartError> {
-    let failed = |reason: String| StartError::Exporter { exporter: id.to_string(), reason };
-    let work = Work { cursor, settings: exporter.drain.clone(), status: Arc::default(), stop: Stop::new() };
-    let (name, pending) = (work.cursor.name().to_owned(), work.cursor.pending().items);
-    let (status, stop) = (Arc::clone(&work.status), work.stop.clone());
-    let (target, task) = match &exporter.settings {
-        ExporterSettings::Otlp(settings) => {
-            let sink = otlp::Otlp::new(settings.clone()).map_err(|e| failed(e.to_string()))?;
-            (settings.endpoint.clone(), work.spawn(sink))
-        }
-        ExporterSettings::File(settings) => {
-            let sink = shared(&mut sinks.files, id, || file::FileSink::open(settings.clone()))?;
-            (settings.path.display().to_string(), work.spawn(sink))
-        }
-        ExporterSettings::Debug(settings) => {
-            let sink = shared(&mut sinks.debugs, id, || debug::DebugSink::stdout(settings))?;
-            ("standard output".to_owned(), work.spawn(sink))
-        }
+fn open_sinks(config: &Config) -> Result<BTreeMap<Id, AnySink>, StartError> {
+    let open = |(id, exporter): (&Id, &Exporter)| {
+        let failed = |reason: String| StartError::Exporter { exporter: id.to_string(), reason };
+        let sink = match &exporter.settings {
+            ExporterSettings::Otlp(settings) => {
+                AnySink::Otlp(Arc::new(otlp::Otlp::new(settings.clone()).map_err(|e| failed(e.to_string()))?))
+            }
+            ExporterSettings::File(settings) => {
+                AnySink::File(Arc::new(file::FileSink::open(settings.clone()).map_err(|e| failed(e.to_string()))?))
+            }
+            ExporterSettings::Debug(settings) => {
+                AnySink::Debug(Arc::new(debug::DebugSink::stdout(settings).map_err(|e| failed(e.to_string()))?))
+            }
+        };
+        Ok((id.clone(), sink))
     };
-    Ok(Drain {
-        log: pipeline.log.clone(),
-        cursor: name,
-        exporter: id.clone(),
-        pipeline: pipeline.id.to_string(),
-        status,
-        target,
-        pending,
-        stop,
-        task,
-    })
+    config.exporters.iter().map(open).collect()
 }
 
-/// What a drain needs besides its sink.
-struct Work {
+/// What a drain needs.
+struct Work<'a> {
+    pipeline: &'a Pipeline,
+    id: &'a Id,
+    exporter: &'a Exporter,
+    sink: &'a AnySink,
+    cursor: Cursor,
+    /// The log whose losses it passes on; `None`: it passes on everything.
+    losses_of: Option<String>,
+}
+
+impl Work<'_> {
+    fn start(self) -> Drain {
+        let Self { pipeline, id, exporter, sink, cursor, losses_of } = self;
+        let target = match &exporter.settings {
+            ExporterSettings::Otlp(settings) => settings.endpoint.clone(),
+            ExporterSettings::File(settings) => settings.path.display().to_string(),
+            ExporterSettings::Debug(_) => "standard output".to_owned(),
+        };
+        let log = if losses_of.is_some() { losses::LOG.to_owned() } else { pipeline.log.clone() };
+        let (name, pending) = (cursor.name().to_owned(), cursor.pending().items);
+        let task =
+            Task { cursor, settings: exporter.drain.clone(), status: Arc::default(), stop: Stop::new(), losses_of };
+        let (status, stop) = (Arc::clone(&task.status), task.stop.clone());
+        let task = match sink {
+            AnySink::Otlp(sink) => task.spawn(sink),
+            AnySink::File(sink) => task.spawn(sink),
+            AnySink::Debug(sink) => task.spawn(sink),
+        };
+        let (exporter, pipeline) = (id.clone(), pipeline.id.to_string());
+        Drain { log, cursor: name, exporter, pipeline, status, target, pending, stop, task }
+    }
+}
+
+/// What a drain takes with it.
+struct Task {
     cursor: Cursor,
     settings: drain::Settings,
     status: Arc<Status>,
     stop: Stop,
+    losses_of: Option<String>,
 }
 
-impl Work {
-    fn spawn(self, sink: impl Sink) -> JoinHandle<Cursor> {
-        let stopped = self.stop.requested();
-        tokio::spawn(drain::run(self.cursor, Arc::new(sink), self.settings, self.status, stopped))
+impl Task {
+    fn spawn<S: Sink>(self, sink: &Arc<S>) -> JoinHandle<Cursor> {
+        let Self { cursor, settings, status, stop, losses_of } = self;
+        let sink = Arc::clone(sink);
+        match losses_of {
+            None => tokio::spawn(drain::run(cursor, sink, settings, status, stop.requested())),
+            Some(log) => {
+                let sink = Arc::new(LossesOf { log, sink });
+                tokio::spawn(drain::run(cursor, sink, settings, status, stop.requested()))
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! of it, because what it did not take is on disk.
 
 mod drains;
+mod losses;
 mod observe;
 mod receivers;
 mod stop;
@@ -12,6 +13,8 @@ mod stop;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
+
+use tokio::task::JoinHandle;
 
 use crate::config::{Config, Id, Pipeline};
 use crate::listen::BindError;
@@ -52,6 +55,8 @@ pub struct Agent {
     receivers: Receivers,
     drains: Vec<Drain>,
     observers: observe::Observers,
+    stop_telling: Stop,
+    teller: JoinHandle<()>,
     facts: Vec<String>,
 }
 
@@ -65,15 +70,18 @@ impl Agent {
         let bound = receivers::bind(config)?;
         let listeners = observe::bind(config)?;
         let logs = open_logs(config, spool)?;
+        let own = losses::open(spool, &config.spool.log)?;
         let intakes = intakes(config, &logs);
         let mut facts = receivers::facts(&bound, &probes);
-        let drains = drains::start(config, &logs)?;
-        facts.extend(drains.iter().map(Drain::fact));
+        let drains = drains::start(config, &logs, &own)?;
+        facts.extend(drains.iter().filter(|drain| drain.log != losses::LOG).map(Drain::fact));
         facts.extend(listeners.facts());
         let observed = observe::Observed::new(spool.clone(), &intakes, &drains);
         let observers = listeners.serve(&Arc::new(observed))?;
         let receivers = Receivers::start(bound, probes, &intakes)?;
-        Ok(Self { receivers, drains, observers, facts })
+        let stop_telling = Stop::new();
+        let teller = tokio::spawn(losses::tell(spool.clone(), own, stop_telling.requested()));
+        Ok(Self { receivers, drains, observers, stop_telling, teller, facts })
     }
 
     /// What was started, a line each.
@@ -85,6 +93,10 @@ impl Agent {
     /// Stops in the order of the flow, by `deadline` at the latest. The spool stays open.
     pub async fn stop(self, deadline: Instant) {
         self.receivers.stop(deadline).await;
+        self.stop_telling.now();
+        if let Err(error) = self.teller.await {
+            tracing::error!(%error, "the teller of losses ended badly");
+        }
         drains::stop(self.drains, deadline).await;
         self.observers.stop().await;
     }

@@ -32,6 +32,7 @@ mod run;
 mod settings;
 mod signals;
 mod symbols;
+mod teller;
 mod uid;
 
 pub use attach::{Probes, attach};
@@ -39,3 +40,4 @@ pub use gaps::Counters;
 pub use report::{HookReport, State};
 pub use run::{Running, Stopped};
 pub use settings::{EventSettings, HungTaskSettings, PacketDropSettings, RingSettings, Settings};
+pub use teller::{LogLoss, Teller};
