@@ -2,12 +2,11 @@
 
 use super::Signal;
 use super::schema::Kind::{Bytes, Fixed32, Fixed64, Fixed64s, Message, Text, Varint, Varints};
+use super::wire::Wire;
 
 /// What the wire may hold for a field.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    /// Not in the table: skipped, kept.
-    Unknown,
+enum Kind {
     Varint,
     Fixed32,
     Fixed64,
@@ -21,10 +20,30 @@ pub(super) enum Kind {
     Message(&'static Schema),
 }
 
+/// What to do with a field, by its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Not in the table: skipped by its wire type, and kept.
+    Unknown,
+    /// A known field in another wire type than its own.
+    Wrong,
+    Varint,
+    Fixed32,
+    Fixed64,
+    Bytes,
+    Text,
+    PackedVarints,
+    PackedFixed64s,
+    Message,
+}
+
 /// One message type.
 #[derive(Debug)]
 pub(super) struct Schema {
-    fields: [Kind; FIELDS],
+    /// By key, of which the upper bits are the number and the lower three the wire type.
+    steps: [Step; FIELDS * 8],
+    /// By number.
+    messages: [Option<&'static Schema>; FIELDS],
     /// Whether it is what a signal counts: a log record, a span, a data point.
     pub(super) is_item: bool,
 }
@@ -33,22 +52,65 @@ pub(super) struct Schema {
 const FIELDS: usize = 17;
 
 impl Schema {
-    pub(super) fn kind(&self, number: u32) -> Kind {
-        self.fields.get(number as usize).copied().unwrap_or(Kind::Unknown)
+    /// What to do with a field.
+    #[inline]
+    pub(super) fn step(&self, number: u32, wire: Wire) -> Step {
+        let key = (number << 3 | wire as u32) as usize;
+        self.steps.get(key).copied().unwrap_or(Step::Unknown)
+    }
+
+    /// The type of a message field.
+    #[inline]
+    pub(super) fn message(&self, number: u32) -> Option<&'static Self> {
+        self.messages.get(number as usize).copied().flatten()
     }
 
     const fn new(list: &[(usize, Kind)]) -> Self {
-        let mut fields = [Kind::Unknown; FIELDS];
+        let mut schema = Self { steps: [Step::Unknown; FIELDS * 8], messages: [None; FIELDS], is_item: false };
         let mut i = 0;
         while i < list.len() {
-            fields[list[i].0] = list[i].1;
+            let (number, kind) = list[i];
+            let mut wire = 0;
+            while wire < 8 {
+                schema.steps[number * 8 + wire] = Step::Wrong;
+                wire += 1;
+            }
+            let (wire, step) = kind.step();
+            schema.steps[number * 8 + wire as usize] = step;
+            if let Some(packed) = kind.packed() {
+                schema.steps[number * 8 + Wire::Length as usize] = packed;
+            }
+            if let Message(inner) = kind {
+                schema.messages[number] = Some(inner);
+            }
             i += 1;
         }
-        Self { fields, is_item: false }
+        schema
     }
 
     const fn item(list: &[(usize, Kind)]) -> Self {
         Self { is_item: true, ..Self::new(list) }
+    }
+}
+
+impl Kind {
+    const fn step(self) -> (Wire, Step) {
+        match self {
+            Varint | Varints => (Wire::Varint, Step::Varint),
+            Fixed32 => (Wire::Fixed32, Step::Fixed32),
+            Fixed64 | Fixed64s => (Wire::Fixed64, Step::Fixed64),
+            Text => (Wire::Length, Step::Text),
+            Bytes => (Wire::Length, Step::Bytes),
+            Message(_) => (Wire::Length, Step::Message),
+        }
+    }
+
+    const fn packed(self) -> Option<Step> {
+        match self {
+            Varints => Some(Step::PackedVarints),
+            Fixed64s => Some(Step::PackedFixed64s),
+            _ => None,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Checks an export request to its last byte, before anything of it is stored.
 
 use super::Signal;
-use super::schema::{self, Kind, Schema};
-use super::wire::{Fault, MAX_DEPTH, Malformed, Reader, Wire};
+use super::schema::{self, Schema, Step};
+use super::wire::{Fault, MAX_DEPTH, Malformed, Reader};
 
 /// Checks that `payload` is an export request of `signal` which any protobuf reader decodes, and counts its log
 /// records, spans or data points.
@@ -18,67 +18,64 @@ pub fn validate(signal: Signal, payload: &[u8]) -> Result<u32, Malformed> {
         return Err(Malformed { offset: 0, fault: Fault::TooLong });
     }
     let mut items = 0;
+    let mut reader = Reader::new(payload);
+    let mut schema = schema::request(signal);
     // A stack of our own: how deep a client nests must not decide how deep we recurse.
-    let mut outer: Vec<(Reader<'_>, &'static Schema)> = Vec::with_capacity(16);
-    let (mut message, mut schema) = (Reader::new(payload), schema::request(signal));
+    let mut outer: Vec<(usize, &'static Schema)> = Vec::with_capacity(16);
     loop {
-        while message.is_at_end() {
-            match outer.pop() {
-                Some(parent) => (message, schema) = parent,
-                None => return Ok(items),
-            }
+        while reader.is_at_end() {
+            let Some((end, parent)) = outer.pop() else { return Ok(items) };
+            reader.leave(end);
+            schema = parent;
         }
-        if let Some((inner, inner_schema)) = field(&mut message, schema, outer.len())? {
-            if outer.len() == MAX_DEPTH {
-                return Err(inner.fault(Fault::Depth));
-            }
-            items += u32::from(inner_schema.is_item);
-            outer.push((message, schema));
-            (message, schema) = (inner, inner_schema);
+        let Some(inner) = field(&mut reader, schema, outer.len())? else { continue };
+        let length = reader.varint()?;
+        let end = reader.enter(length)?;
+        if outer.len() == MAX_DEPTH {
+            return Err(reader.fault(Fault::Depth));
         }
+        items += u32::from(inner.is_item);
+        outer.push((end, schema));
+        schema = inner;
     }
 }
 
-/// Checks one field; a message in it is given back to be checked next.
-fn field<'a>(
-    message: &mut Reader<'a>,
-    schema: &Schema,
-    depth: usize,
-) -> Result<Option<(Reader<'a>, &'static Schema)>, Malformed> {
-    let key_at = message.fault(Fault::WrongWireType);
-    let (number, wire) = message.key()?;
-    match (schema.kind(number), wire) {
-        (Kind::Message(inner), Wire::Length) => {
-            let value = message.delimited()?;
-            return Ok(Some((message.inside(&value), inner)));
-        }
-        (Kind::Text, Wire::Length) => {
-            let value = message.delimited()?;
-            if let Err(error) = std::str::from_utf8(message.slice(&value)) {
+/// Checks one field. Of a message only the key is read and its type given: its fields are to be checked next.
+#[inline]
+fn field(reader: &mut Reader<'_>, schema: &Schema, depth: usize) -> Result<Option<&'static Schema>, Malformed> {
+    let start = reader.fault(Fault::WrongWireType);
+    let (number, wire) = reader.key()?;
+    match schema.step(number, wire) {
+        Step::Message => return Ok(schema.message(number)),
+        Step::Text => {
+            let value = reader.delimited()?;
+            let text = reader.slice(&value);
+            // Most strings are short and ASCII, which is told in half the time.
+            if !text.is_ascii()
+                && let Err(error) = std::str::from_utf8(text)
+            {
                 return Err(Malformed { offset: value.start + error.valid_up_to(), fault: Fault::Utf8 });
             }
         }
-        (Kind::Varints, Wire::Length) => {
-            let value = message.delimited()?;
-            let mut packed = message.inside(&value);
+        Step::Bytes => drop(reader.delimited()?),
+        Step::Varint => drop(reader.varint()?),
+        Step::Fixed64 => drop(reader.take(8)?),
+        Step::Fixed32 => drop(reader.take(4)?),
+        Step::PackedVarints => {
+            let value = reader.delimited()?;
+            let mut packed = reader.inside(&value);
             while !packed.is_at_end() {
                 packed.varint()?;
             }
         }
-        (Kind::Fixed64s, Wire::Length) => {
-            let value = message.delimited()?;
+        Step::PackedFixed64s => {
+            let value = reader.delimited()?;
             if value.len() % 8 != 0 {
                 return Err(Malformed { offset: value.end, fault: Fault::Truncated });
             }
         }
-        (Kind::Unknown, _)
-        | (Kind::Varint | Kind::Varints, Wire::Varint)
-        | (Kind::Fixed64 | Kind::Fixed64s, Wire::Fixed64)
-        | (Kind::Fixed32, Wire::Fixed32)
-        | (Kind::Bytes, Wire::Length) => {
-            message.skip(number, wire, MAX_DEPTH - depth)?;
-        }
-        _ => return Err(key_at),
+        Step::Unknown => drop(reader.skip(number, wire, MAX_DEPTH - depth)?),
+        Step::Wrong => return Err(start),
     }
     Ok(None)
 }

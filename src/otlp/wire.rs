@@ -52,12 +52,12 @@ pub enum Fault {
 /// How a field's value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wire {
-    Varint,
-    Fixed64,
-    Length,
-    GroupStart,
-    GroupEnd,
-    Fixed32,
+    Varint = 0,
+    Fixed64 = 1,
+    Length = 2,
+    GroupStart = 3,
+    GroupEnd = 4,
+    Fixed32 = 5,
 }
 
 /// One field of a message: its number, its value's bytes, and where key and value stand together.
@@ -98,14 +98,32 @@ impl<'a> Reader<'a> {
         Malformed { offset: self.at, fault }
     }
 
+    /// Goes into a message whose length was read; gives what [`Reader::leave`] needs to come back.
+    pub(super) fn enter(&mut self, length: u64) -> Result<usize, Malformed> {
+        let outer = self.end;
+        self.end = self.at + self.fits(length)?;
+        Ok(outer)
+    }
+
+    /// Comes back from a message that was read to its end.
+    pub(super) fn leave(&mut self, outer: usize) {
+        self.end = outer;
+    }
+
+    #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
-        let rest = &self.bytes[self.at..self.end];
-        if let Some(&byte) = rest.first()
-            && byte < 0x80
-        {
-            self.at += 1;
-            return Ok(u64::from(byte));
+        // Most keys and lengths are one byte.
+        match self.bytes[..self.end].get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
         }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
+        let rest = &self.bytes[self.at..self.end];
         let mut value = 0u64;
         for (i, &byte) in rest.iter().take(10).enumerate() {
             // The tenth byte has room for one bit of the 64.
@@ -122,6 +140,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field's number and wire type.
+    #[inline]
     pub(super) fn key(&mut self) -> Result<(u32, Wire), Malformed> {
         let start = self.fault(Fault::FieldNumber);
         let key = u32::try_from(self.varint()?).map_err(|_| start)?;
@@ -140,18 +159,23 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A length, if so many bytes are left in the message.
+    #[inline]
+    fn fits(&self, length: u64) -> Result<usize, Malformed> {
+        let room = self.end - self.at;
+        if length > room as u64 { Err(self.fault(Fault::Truncated)) } else { Ok(length as usize) }
+    }
+
     /// Passes `length` bytes and says where they were.
+    #[inline]
     pub(super) fn take(&mut self, length: u64) -> Result<Range<usize>, Malformed> {
-        let room = (self.end - self.at) as u64;
-        if length > room {
-            return Err(self.fault(Fault::Truncated));
-        }
         let start = self.at;
-        self.at += length as usize;
+        self.at += self.fits(length)?;
         Ok(start..self.at)
     }
 
     /// Passes a value's length and the value, and says where the value was.
+    #[inline]
     pub(super) fn delimited(&mut self) -> Result<Range<usize>, Malformed> {
         let length = self.varint()?;
         self.take(length)

@@ -152,30 +152,37 @@ impl<S: Sink> Drain<S> {
     /// Counts an answer, and tells of it when it changes how the exporter is doing.
     fn note(&self, piece: &Piece, answer: &Result<Sent, SendError>) {
         match answer {
-            Ok(sent) => {
-                let items = piece.items();
-                self.status.update(|s| s.sent_items += items.saturating_sub(sent.rejected_items));
-                if let Some(message) = &sent.message {
-                    tracing::warn!(
-                        rejected = sent.rejected_items,
-                        of = items,
-                        message,
-                        "the backend took a request in part"
-                    );
-                }
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                let is_news = self.status.snapshot().last_error.as_deref() != Some(&reason) || self.flow.is_well();
-                if is_news {
-                    tracing::warn!(items = piece.items(), "not delivered, kept on disk: {reason}");
-                }
-                self.status.update(|s| {
-                    s.failures += 1;
-                    s.last_error = Some(reason);
-                });
-            }
+            Ok(sent) => self.note_sent(piece.items(), sent),
+            Err(error) => self.note_failed(piece.items(), error),
         }
+    }
+
+    fn note_sent(&self, items: u64, sent: &Sent) {
+        if !self.flow.is_well() {
+            tracing::info!("the backend takes requests again");
+        }
+        if let Some(message) = &sent.message {
+            tracing::warn!(rejected = sent.rejected_items, of = items, message, "the backend took a request in part");
+        }
+        self.status.update(|s| s.sent_items += items.saturating_sub(sent.rejected_items));
+    }
+
+    fn note_failed(&self, items: u64, error: &SendError) {
+        let reason = error.to_string();
+        match error {
+            SendError::TooLarge { .. } | SendError::BadData { .. } if items > 1 => {
+                tracing::debug!(items, "sent again in parts: {reason}");
+            }
+            // Told once, not with each attempt.
+            _ if self.flow.is_well() || self.status.snapshot().last_error.as_deref() != Some(&reason) => {
+                tracing::warn!(items, "not delivered, kept on disk: {reason}");
+            }
+            _ => {}
+        }
+        self.status.update(|s| {
+            s.failures += 1;
+            s.last_error = Some(reason);
+        });
     }
 
     fn publish(&self) {
