@@ -1,7 +1,7 @@
 //! One thread per spool for what nobody waits for: cursors' slots, retention, age, orphans, spares, free space.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,6 +33,7 @@ pub(crate) struct Housekeeper {
 struct Shared {
     state: Mutex<State>,
     stop: Condvar,
+    age_paused: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +53,11 @@ impl Housekeeper {
     /// Takes care of this log from now on.
     pub(crate) fn watch(&self, log: Arc<LogCore>) {
         lock(&self.shared.state).logs.push(log);
+    }
+
+    /// Whether drops by age pause because the wall clock jumped.
+    pub(crate) fn age_is_paused(&self) -> bool {
+        self.shared.age_paused.load(Ordering::Relaxed)
     }
 
     /// Ends the thread.
@@ -103,6 +109,7 @@ impl Keeper {
             }
             slow = Instant::now();
             gate.look(&*self.env.clock);
+            self.shared.age_paused.store(gate.is_paused(&*self.env.clock), Ordering::Relaxed);
             self.space.look(&self.env, &self.dir);
             for (index, log) in logs.iter().enumerate() {
                 self.keep(log, &gate);

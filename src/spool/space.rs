@@ -43,9 +43,8 @@ impl Account {
     }
 
     pub(crate) fn sub(&self, bytes: u64) {
-        let lower = |b: u64| Some(b.saturating_sub(bytes));
-        // fetch_update cannot fail: the closure always answers.
-        drop(self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower));
+        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(before >= bytes, "more given back than was taken");
     }
 
     /// This log's own cap.

@@ -150,6 +150,13 @@ impl Spool {
         self.0.end(Stop::Close)
     }
 
+    /// Whether nothing is dropped by age for now, because the wall clock was set: it and the boot clock parted by
+    /// more than 60 s within the last hour.
+    #[must_use]
+    pub fn age_is_paused(&self) -> bool {
+        lock(&self.0.housekeeper).as_ref().is_some_and(Housekeeper::age_is_paused)
+    }
+
     /// A snapshot of every log, as `spool inspect` shows it, with what only the owner knows: caps, what is in
     /// flight, and what is wrong now.
     ///
@@ -295,14 +302,13 @@ fn random<const N: usize>() -> Result<[u8; N], Error> {
 /// The id in `spool.id`; a new one for a new directory. If the file is lost, what the segments say is their id.
 fn spool_id(env: &Env, dir: &Path) -> Result<u128, Error> {
     let path = dir.join("spool.id");
-    let fault = match read_id(env, &path)? {
+    match read_id(env, &path)? {
         Some(Ok(id)) => return Ok(id),
         Some(Err(e @ (super::format::Fault::Version(_) | super::format::Fault::Features(_)))) => {
             return Err(super::error::Kind::Newer { path, what: e.to_string() }.into());
         }
-        Some(Err(fault)) => Some(fault),
-        None => None,
-    };
+        Some(Err(_)) | None => {}
+    }
     let id = match super::reader::id_in_segments(env, dir)? {
         Some(id) => id,
         None => u128::from_le_bytes(random()?),
@@ -317,7 +323,6 @@ fn spool_id(env: &Env, dir: &Path) -> Result<u128, Error> {
     file.write_bytes(&ident::encode(id, env.clock.wall()), 0).map_err(|e| fail("write", e))?;
     // Before the name, else a crash could leave the name on an empty file, and with it another spool.
     file.sync_all().map_err(|e| fail("sync", e))?;
-    drop(fault);
     env.rename(&new, &path)?;
     env.sync_dir(dir)?;
     Ok(id)

@@ -67,10 +67,6 @@ impl Table {
         self.rows.keys().next_back().copied()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
     /// Bytes of all files, as they were listed or last set.
     pub(crate) fn bytes(&self) -> u64 {
         self.rows.values().map(Row::size).sum()

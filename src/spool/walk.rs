@@ -97,10 +97,6 @@ impl Walk {
         self.chunk = bytes.clamp(64 << 10, 8 << 20);
     }
 
-    pub(crate) fn file(&self) -> &Arc<dyn DiskFile> {
-        &self.file
-    }
-
     /// Where bytes begin that no intact frame followed up to the end, if there are any.
     pub(crate) fn take_rest(&mut self) -> Option<Hole> {
         let (offset, fault) = self.bad.take()?;
