@@ -75,13 +75,13 @@ fn say(line: &str) {
     anstream::eprintln!("{line}");
 }
 
-fn data_fact(config: &Config, _spool: &Spool) -> String {
+fn data_fact(config: &Config, spool: &Spool) -> String {
     let durability = match config.spool.log.durability {
         Durability::Sync => "sync",
         Durability::Interval => "interval",
         Durability::Os => "os",
     };
-    let size = output::bytes(config.spool.max_size.unwrap_or(10 << 30));
+    let size = output::bytes(spool.max_size());
     format!("data: {} (durability {durability}, {size})", config.data_dir.display())
 }
 
