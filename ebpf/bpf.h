@@ -16,6 +16,8 @@ typedef _Bool bool;
 
 #define SEC(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
+/* Makes the compiler forget what it knows of a value, so that it keeps a check made for the verifier. */
+#define HIDE(value) asm volatile("" : "+r"(value))
 #define SECOND 1000000000ull
 
 /* Map definitions are read from BTF: the type of a pointer to an array carries the number. */

@@ -78,7 +78,7 @@ INLINE void read_path(struct process *out, struct vfsmount *vfsmount, struct den
 	u32 used = 0;
 
 	out->exe_complete = false;
-	for (int i = 0; i < PATH_PARTS && used <= PATH_BYTES; i++) {
+	for (int i = 0; i < PATH_PARTS && used < PATH_BYTES; i++) {
 		struct dentry *parent;
 		const u8 *name;
 		long bytes;
@@ -99,7 +99,9 @@ INLINE void read_path(struct process *out, struct vfsmount *vfsmount, struct den
 		if (parent == dentry || !parent)
 			break;
 		name = READ(dentry->d_name.name);
-		bytes = bpf_probe_read_kernel_str(out->exe + used, NAME_BYTES, name);
+		/* The mask changes nothing: it shows the verifier the bound, also of a value that was spilled. */
+		HIDE(used);
+		bytes = bpf_probe_read_kernel_str(out->exe + (used & (PATH_BYTES - 1)), NAME_BYTES, name);
 		if (bytes <= 1 || bytes > NAME_BYTES)
 			break;
 		used += bytes;

@@ -14,7 +14,7 @@ use tidegate::receivers::kernel::{self, EventSettings, HookReport, Running, Sett
 use tidegate::spool::{Log, Need, Options, Spool, Start};
 
 /// How long an event may take from the kernel to the log. The emulator is slow.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One log record, flattened.
 #[derive(Debug, Clone)]
@@ -184,6 +184,8 @@ impl Agent {
             if left.is_zero() {
                 let near: String =
                     records.iter().rev().filter(|record| record.name == name).take(5).map(Record::show).collect();
+                // Others must still be able to look.
+                drop(records);
                 panic!(
                     "{} of {n} fitting {name} came; reports: {:?}; last of that name:\n{near}",
                     found.len(),

@@ -50,7 +50,7 @@ impl Frozen {
         let point = directory.path().join("mounted");
         std::fs::create_dir(&point).expect("a mount point");
         run("mount", &["-t", "ext4", "-o", "loop", text(&image), text(&point)]);
-        run("fsfreeze", &["-f", text(&point)]);
+        run("fsfreeze", &["--freeze", text(&point)]);
         Self { directory, frozen: true }
     }
 
@@ -60,7 +60,7 @@ impl Frozen {
 
     fn thaw(&mut self) {
         if std::mem::take(&mut self.frozen) {
-            run("fsfreeze", &["-u", text(&self.point())]);
+            run("fsfreeze", &["--unfreeze", text(&self.point())]);
         }
     }
 }

@@ -41,11 +41,11 @@ fn the_victim_of_a_cgroup_limit_is_named_with_its_container_and_memory() {
     let mut trigger = eater(&triggers, LIMIT - (16 << 20), 0);
     assert_eq!(victim.wait().expect("wait").signal(), Some(9));
     let ended = now();
-    trigger.kill().expect("kill");
-    trigger.wait().expect("wait");
-
     let pid = i64::from(victim.id());
     let record = agent.wait("kernel.oom.kill", |record| record.maybe_int("process.pid") == Some(pid));
+    // Alive until the record was made: it is one of the largest tasks.
+    trigger.kill().expect("kill");
+    trigger.wait().expect("wait");
     println!("{}", record.show());
     check_common(&record, 17, "tp_btf/mark_victim", began, ended);
     assert_eq!(record.text("kernel.oom.constraint"), "memcg");

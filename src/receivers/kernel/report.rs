@@ -137,7 +137,7 @@ fn errno_of(error: &(dyn Error + 'static)) -> Option<i32> {
     found
 }
 
-/// The last line of an error says most: the verifier's log comes before it.
+/// One line of an error that may hold the verifier's log, whose reason stands before its statistics.
 fn one_line(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -145,10 +145,11 @@ fn one_line(error: &(dyn Error + 'static)) -> String {
         text = format!("{text}: {error}");
         next = error.source();
     }
-    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    match lines.as_slice() {
-        [first, .., last] => format!("{first} … {last}"),
-        _ => text,
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let statistics = lines.iter().position(|line| line.starts_with("processed "));
+    match statistics.and_then(|at| lines.get(at.checked_sub(1)?)) {
+        Some(reason) => format!("the verifier refused it: {reason}"),
+        None => lines.join(" "),
     }
 }
 
@@ -174,4 +175,40 @@ fn errno_name(errno: i32) -> String {
         other => return format!("errno {other}"),
     };
     name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Outer(String, #[source] io::Error);
+
+    fn outer(text: &str, errno: i32) -> Outer {
+        Outer(text.to_owned(), io::Error::from_raw_os_error(errno))
+    }
+
+    #[test]
+    fn want_of_rights_is_told_apart_from_a_refusal() {
+        let report = HookReport::refused(Some(Kind::OomKill), Hook::MarkVictim, &outer("loading", 1));
+        assert_eq!((report.state, report.errno, report.error_type.as_deref()), (State::Denied, Some(1), Some("EPERM")));
+        let report = HookReport::refused(Some(Kind::OomKill), Hook::MarkVictim, &outer("loading", 22));
+        assert_eq!((report.state, report.error_type.as_deref()), (State::Failed, Some("EINVAL")));
+    }
+
+    #[test]
+    fn of_the_verifiers_log_the_reason_is_told() {
+        let log = "load: log: reg type\n0: R1=ctx\ninvalid access to memory\nprocessed 5 insns (limit 9)\n";
+        let report = HookReport::refused(None, Hook::KfreeSkb, &outer(log, 13));
+        assert_eq!(report.fix.as_deref(), Some("the verifier refused it: invalid access to memory"));
+    }
+
+    #[test]
+    fn a_report_is_a_line_of_the_start_up() {
+        let report = HookReport::new(Some(Kind::OomKill), Hook::MarkVictim, State::Denied)
+            .error_type("EPERM")
+            .fix("needs CAP_BPF and CAP_PERFMON");
+        assert_eq!(report.to_string(), "kernel.oom.kill: denied (EPERM): needs CAP_BPF and CAP_PERFMON");
+    }
 }
