@@ -75,10 +75,11 @@ impl<'a> Expander<'a> {
         }
         let typed = expanded.from_env.then(|| scalar.text.clone());
         // As in the Collector, a variable may hold a whole list or map.
-        if expanded.whole && expanded.text.starts_with(['[', '{']) {
-            if let Some(value) = collection(&expanded.text, at, typed.as_ref()) {
-                return Some(value);
-            }
+        if expanded.whole
+            && expanded.text.starts_with(['[', '{'])
+            && let Some(value) = collection(&expanded.text, at, typed.as_ref())
+        {
+            return Some(value);
         }
         Some(Value::Scalar(Scalar { text: expanded.text, plain: scalar.plain || expanded.whole, typed }))
     }

@@ -254,7 +254,7 @@ fn parse_size(text: &str) -> Option<u64> {
 /// A size for people, in the largest unit that needs no fraction.
 pub(super) fn size_text(bytes: u64) -> String {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.iter().find(|(_, shift)| bytes > 0 && bytes % (1 << shift) == 0) {
+    match units.iter().find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift)) {
         Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
         None => format!("{bytes} bytes"),
     }

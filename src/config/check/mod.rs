@@ -127,12 +127,11 @@ impl Listening {
                 && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
         };
         // Port 0 is a different one each time.
-        if address.port() != 0 {
-            if let Some((_, first)) = self.taken.iter().find(|(other, _)| clashes(other)) {
-                let problem =
-                    Problem::new(format!("{address} is already taken by {first}")).suggest("choose another port");
-                check.fault(Some(at), path, problem);
-            }
+        if address.port() != 0
+            && let Some((_, first)) = self.taken.iter().find(|(other, _)| clashes(other))
+        {
+            let problem = Problem::new(format!("{address} is already taken by {first}")).suggest("choose another port");
+            check.fault(Some(at), path, problem);
         }
         self.taken.push((address, path.to_owned()));
     }

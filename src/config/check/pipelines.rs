@@ -105,13 +105,12 @@ fn pipeline(fields: &mut Fields<'_, '_, '_>, id: PipelineId, components: &mut Co
     let receivers = resolve(fields, "receivers", components.receivers, signal);
     resolve(fields, "processors", components.processors, signal);
     let exporters = resolve(fields, "exporters", components.exporters, signal);
-    match receivers {
-        None => fields.fault(
+    if receivers.is_none() {
+        fields.fault(
             "receivers",
             Problem::new("a pipeline without receivers carries nothing")
                 .suggest("write `receivers: [otlp]`, for instance"),
-        ),
-        Some(_) => {}
+        )
     }
     if exporters.is_none() {
         let note = "no exporters: the log is kept by `retain_size` and `retain_age` alone, for `tidegate tail` to read";

@@ -135,10 +135,10 @@ fn http(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::Htt
 fn refuse_transport(fields: &mut Fields<'_, '_, '_>) {
     fields.refused(&["tls"], "keep the receiver on loopback, or put a proxy that ends TLS in front of it");
     fields.refused(&["auth", "middlewares"], "keep the receiver on loopback, or put a proxy in front of it");
-    if let Some(transport) = fields.get("transport", crate::config::values::word) {
-        if !matches!(&*transport, "tcp" | "tcp4" | "tcp6") {
-            fields.fault("transport", Problem::new("only `tcp` is in this version").suggest("write `tcp`"));
-        }
+    if let Some(transport) = fields.get("transport", crate::config::values::word)
+        && !matches!(&*transport, "tcp" | "tcp4" | "tcp6")
+    {
+        fields.fault("transport", Problem::new("only `tcp` is in this version").suggest("write `tcp`"));
     }
 }
 

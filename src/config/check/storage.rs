@@ -284,14 +284,15 @@ fn check_directories(
             None => first = Some((format!("`{}`", defined.path), directory)),
         }
     }
-    if let Some((by, directory)) = first {
-        if data_dir.given && directory != data_dir.path {
-            let message = format!(
-                "{} is used instead of the directory that {by} names: --data-dir or TIDEGATE_DATA_DIR says so",
-                data_dir.path.display()
-            );
-            check.note(None, "extensions", message);
-        }
+    if let Some((by, directory)) = first
+        && data_dir.given
+        && directory != data_dir.path
+    {
+        let message = format!(
+            "{} is used instead of the directory that {by} names: --data-dir or TIDEGATE_DATA_DIR says so",
+            data_dir.path.display()
+        );
+        check.note(None, "extensions", message);
     }
 }
 

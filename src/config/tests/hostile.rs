@@ -196,7 +196,6 @@ service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [otlp] }} }} }}
         headers("hunter2").replace("headers:", "heders:"),
         headers("x").replace("c:1", "https://me:hunter2@c:1"),
         headers("'hunter2"),
-        headers("hunter2").replace("{ authorization", "{ authorization"),
         "exporters:\n  otlp:\n    headers:\n      x-key: \"hunter2\n".to_owned(),
         "exporters:\n  otlp:\n    headers:\n      x-key: hunter2: no\n".to_owned(),
         "exporters:\n  otlp:\n    endpoint: \"https://me:hunter2@c:1\n".to_owned(),

@@ -1,5 +1,7 @@
 //! Behaviour at the edges that users touch. Bad values, each with its message and its line, are in `bad_values`.
 
+#![allow(clippy::disallowed_methods, reason = "writes configuration files to a temporary folder")]
+
 mod bad_values;
 mod collector;
 mod defaults;
