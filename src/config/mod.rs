@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `yaml`, `node`, `source` | text to a tree in which every value knows its place |
 //! | `load`, `expand` | files merged, `--set` laid on top, references replaced |
-//! | `fields`, `values` | reading a map key by key, every fault collected |
+//! | `fields`, `values`, `units`, `network` | reading a map key by key, every fault collected |
 //! | `catalogue`, `names` | which components there are, and what things are called |
 //! | `check` | the tree to a [`Config`] |
 
@@ -28,8 +28,10 @@ mod fault;
 mod fields;
 mod load;
 mod names;
+mod network;
 mod node;
 mod source;
+mod units;
 mod values;
 mod yaml;
 
@@ -47,7 +49,7 @@ pub use catalogue::{COMPONENTS, Component, Kind};
 pub use checked::{Config, Exporter, ExporterSettings, Pipeline, Receiver};
 pub use fault::{Fault, Faults, Note, Place, Snippet};
 pub use names::{Id, PipelineId};
-pub use values::duration_argument;
+pub use units::duration_argument;
 
 /// The configuration that runs when none is named.
 pub const DEFAULT_YAML: &str = include_str!("default.yaml");

@@ -6,11 +6,10 @@ use super::registry::Registry;
 use crate::config::checked::{Exporter, ExporterSettings};
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
+use crate::config::network::{Backend, backend, headers};
 use crate::config::source::At;
-use crate::config::values::{
-    Backend, backend, boolean, duration, headers, integer, integer_u32, integer_usize, number, one_of, path,
-    positive_duration, size, word,
-};
+use crate::config::units::{duration, positive_duration, size};
+use crate::config::values::{boolean, integer, integer_u32, integer_usize, number, one_of, path, word};
 use crate::exporters::{debug, drain, file, otlp};
 use crate::spool::{Need, Start};
 

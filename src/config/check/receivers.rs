@@ -7,8 +7,10 @@ use super::{Listening, every_interface};
 use crate::config::checked::Receiver;
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
+use crate::config::network::listen_address;
 use crate::config::node::Node;
-use crate::config::values::{boolean, integer_u32, integer_usize, listen_address, size, texts};
+use crate::config::units::size;
+use crate::config::values::{boolean, integer_u32, integer_usize, texts};
 use crate::receivers::{kernel, otlp};
 
 const MIB: usize = 1 << 20;

@@ -16,7 +16,8 @@ use crate::config::fields::{Check, Fields, nearest_or_all};
 use crate::config::names::log_name;
 use crate::config::node::{Node, Value};
 use crate::config::source::{At, quote};
-use crate::config::values::{boolean, duration, one_of, path, percent, positive_duration, size};
+use crate::config::units::{duration, percent, positive_duration, size};
+use crate::config::values::{boolean, one_of, path};
 use crate::spool::{Durability, LogOptions, OnFull, Options};
 
 const KIB: u64 = 1 << 10;

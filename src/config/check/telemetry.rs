@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use super::{Listening, every_interface};
 use crate::config::fault::Problem;
 use crate::config::fields::Fields;
+use crate::config::network::{listen_address, listen_host};
 use crate::config::node::{Node, Value};
-use crate::config::values::{integer, listen_address, listen_host, one_of};
+use crate::config::values::{integer, one_of};
 
 /// As in the Collector.
 const METRICS_DEFAULT: ([u8; 4], u16) = ([127, 0, 0, 1], 8888);

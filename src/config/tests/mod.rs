@@ -1,7 +1,9 @@
-//! Behaviour at the edges that users touch. Bad values, each with its message and its line, are in `bad_values`.
+//! Behaviour at the edges that users touch. Whatever can be wrong, each with its message
+//! and its line, is in `bad_values` and `bad_graph`.
 
 #![allow(clippy::disallowed_methods, reason = "writes configuration files to a temporary folder")]
 
+mod bad_graph;
 mod bad_values;
 mod collector;
 mod defaults;
