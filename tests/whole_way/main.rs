@@ -31,8 +31,8 @@ fn a_killed_agent_and_an_absent_gateway_lose_nothing() {
     let _alone = stage::alone();
     let mut stage = Stage::new();
     stage.start_agent();
-    let client = Client::start(stage.otlp, 0, RECORDS);
     let before = Witnessed::trigger(&stage, 1);
+    let client = Client::start(stage.otlp, 0, RECORDS);
     stage.wait("the first part of the load", DRAIN_LIMIT, || client.acked() >= RECORDS.unsigned_abs() / 4);
     let at_kill = client.acked();
     stage.kill_agent();
@@ -74,7 +74,7 @@ fn a_gateway_that_answers_500_for_a_minute_parks_nothing() {
     let sent_again = client.finish(DRAIN_LIMIT);
     assert_eq!(stage.gateway.answer(), 500, "the gateway's own answer while OpenSearch is down");
     stage.wait("the minute", OUTAGE * 2, || down.elapsed() >= OUTAGE);
-    let waiting = stage.pending();
+    let waiting = stage.pending().expect("the agent has its cursors");
     assert!(waiting >= 4_000, "only {waiting} records wait while OpenSearch is down");
 
     stage.opensearch.start_again();
