@@ -57,10 +57,18 @@ fn field(reader: &mut Reader<'_>, schema: &Schema, depth: usize) -> Result<Optio
                 return Err(Malformed { offset: value.start + error.valid_up_to(), fault: Fault::Utf8 });
             }
         }
-        Step::Bytes => drop(reader.delimited()?),
-        Step::Varint => drop(reader.varint()?),
-        Step::Fixed64 => drop(reader.take(8)?),
-        Step::Fixed32 => drop(reader.take(4)?),
+        Step::Bytes => {
+            reader.delimited()?;
+        }
+        Step::Varint => {
+            reader.varint()?;
+        }
+        Step::Fixed64 => {
+            reader.take(8)?;
+        }
+        Step::Fixed32 => {
+            reader.take(4)?;
+        }
         Step::PackedVarints => {
             let value = reader.delimited()?;
             let mut packed = reader.inside(&value);
@@ -74,7 +82,9 @@ fn field(reader: &mut Reader<'_>, schema: &Schema, depth: usize) -> Result<Optio
                 return Err(Malformed { offset: value.end, fault: Fault::Truncated });
             }
         }
-        Step::Unknown => drop(reader.skip(number, wire, MAX_DEPTH - depth)?),
+        Step::Unknown => {
+            reader.skip(number, wire, MAX_DEPTH - depth)?;
+        }
         Step::Wrong => return Err(start),
     }
     Ok(None)

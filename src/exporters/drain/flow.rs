@@ -95,9 +95,13 @@ impl Flow {
         has_room && suspects < MAX_SUSPECTS && !self.is_paused(now) && self.ready(now).is_none()
     }
 
-    /// Takes frames that were read, all of one signal and with consecutive sequences.
-    pub(super) fn add(&mut self, signal: Signal, frames: Vec<Frame>) {
-        self.ledger.open(&frames);
+    /// Takes frames that were read, all of one signal. A cursor that was moved, because the log dropped what it stood
+    /// at, reads again what is under way here: that is left out.
+    pub(super) fn add(&mut self, signal: Signal, mut frames: Vec<Frame>) {
+        frames.retain(|frame| self.ledger.open(frame));
+        if frames.is_empty() {
+            return;
+        }
         let piece = Piece::new(signal, frames);
         self.held += piece.bytes();
         self.queue.push_back(piece);

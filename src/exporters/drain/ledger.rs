@@ -1,6 +1,7 @@
 //! Frames that were read and are not done: a frame is done when every piece of it is.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::piece::Piece;
 use crate::spool::Frame;
@@ -31,10 +32,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn open(&mut self, frames: &[Frame]) {
-        for frame in frames {
-            self.open.insert(frame.sequence, Open { pieces: 1, items: u64::from(frame.items), parked: 0 });
-        }
+    /// Notes a frame that was read; false when it is under way already.
+    pub(super) fn open(&mut self, frame: &Frame) -> bool {
+        let Entry::Vacant(place) = self.open.entry(frame.sequence) else { return false };
+        place.insert(Open { pieces: 1, items: u64::from(frame.items), parked: 0 });
+        true
     }
 
     /// Notes that a piece was cut. Only a cut inside one frame makes that frame's pieces more.

@@ -22,8 +22,7 @@ const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// The pause when the log said that there is more and there was not.
 const EMPTY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Delivers what `cursor` reads to `sink` until `shutdown` completes or the log is closed; then gives the cursor back,
-/// flushed. What is not delivered stays in the log. A backend that does not answer never delays the stop; one that
+/// Delivers what `cursor` reads to `sink` until `shutdown` completes; then gives the cursor back, flushed. What is not delivered stays in the log. A backend that does not answer never delays the stop; one that
 /// works is given a second to answer what is in flight.
 ///
 /// Needs a tokio runtime with time; the cursor's disk work is done on its blocking threads.
@@ -49,9 +48,6 @@ pub async fn run<S: Sink>(
             () = readable, if is_waiting => drain.woken(),
         }
         cursor = drain.turn(cursor).await;
-        if drain.is_closed {
-            break;
-        }
     }
     drain.stop(cursor).await
 }
@@ -70,7 +66,6 @@ struct Drain<S> {
     is_dry: bool,
     /// The log said that there is more and there was not; it is not believed before.
     dry_until: Option<Instant>,
-    is_closed: bool,
     /// The disk failed; nothing is asked of it before.
     disk_pause: Option<Instant>,
 }
@@ -87,7 +82,6 @@ impl<S: Sink> Drain<S> {
             foreign: VecDeque::new(),
             is_dry: false,
             dry_until: None,
-            is_closed: false,
             disk_pause: None,
         }
     }
@@ -112,7 +106,7 @@ impl<S: Sink> Drain<S> {
 
     fn can_read(&self, now: Instant) -> bool {
         let has_frames = !self.ahead.is_empty() || (!self.is_dry && self.disk_pause.is_none_or(|until| until <= now));
-        has_frames && !self.is_closed && self.flow.wants_more(now)
+        has_frames && self.flow.wants_more(now)
     }
 
     fn woken(&mut self) {
@@ -219,17 +213,11 @@ impl<S: Sink> Drain<S> {
                 }
             }
         }
-        let done = self.flow.ledger.take_done();
-        if done.is_empty() {
-            return cursor;
-        }
-        let (cursor, result) = blocking(cursor, move |cursor| {
-            done.iter().try_for_each(|range| cursor.ack(range.first, range.last, range.parked))
-        })
-        .await;
-        if let Err(error) = result {
-            // Delivered all the same: a restart sends these records again.
-            self.disk_failed("the cursor cannot be written", &error);
+        for done in self.flow.ledger.take_done() {
+            if let Err(error) = cursor.ack(done.first, done.last, done.parked) {
+                // Delivered all the same: a restart sends these records again.
+                self.disk_failed("the cursor cannot be moved", &error);
+            }
         }
         cursor
     }
@@ -252,18 +240,12 @@ impl<S: Sink> Drain<S> {
                     self.dry_until = None;
                 }
                 Ok(None) => self.is_dry = true,
-                Err(error) if error.is_closed() => self.is_closed = true,
                 Err(error) => self.disk_failed("the log cannot be read", &error),
             }
         }
         let Some(first) = self.ahead.front() else { return cursor };
-        let (tag, mut next) = (first.content, first.sequence);
-        let run = self.ahead.iter().take_while(|frame| {
-            let belongs = frame.content == tag && frame.sequence == next;
-            next = frame.sequence + 1;
-            belongs
-        });
-        let count = run.count();
+        let tag = first.content;
+        let count = self.ahead.iter().take_while(|frame| frame.content == tag).count();
         let frames: Vec<Frame> = self.ahead.drain(..count).collect();
         match Signal::from_tag(tag) {
             Some(signal) => self.flow.add(signal, frames),

@@ -315,6 +315,33 @@ async fn a_gzip_bomb_is_refused_after_the_limit() {
 }
 
 #[tokio::test]
+async fn a_full_log_asks_for_time() {
+    let options = LogOptions { max_size: Some(1 << 20), ..Options::default().log };
+    let lab = Lab::with(&[Signal::Logs], options, Admission::default());
+    let log = lab.spool.log("logs").unwrap();
+    // Holds everything that is appended.
+    let _cursor = log.cursor("backend", Start::Oldest, Need::Required).unwrap();
+    let mut client = lab.logs_client().await;
+    let request = logs(100, &"x".repeat(1000));
+    let mut answers = 0;
+    let status = loop {
+        match client.export(request.clone()).await {
+            Ok(_) => answers += 1,
+            Err(status) => break status,
+        }
+        assert!(answers < 1000, "the log never got full");
+    };
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+    let answer = lab.post_protobuf(&request.encode_to_vec()).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("retry-after: "), "{}", answer.head);
+    assert_eq!(answer.rpc_status().code, Code::Unavailable as i32);
+    assert_eq!(lab.intake.counts(Signal::Logs).accepted(), answers * 100);
+    assert_eq!(lab.intake.counts(Signal::Logs).refused(), 200);
+}
+
+#[tokio::test]
 async fn a_closed_log_is_unavailable() {
     let lab = Lab::new();
     lab.spool.close().unwrap();

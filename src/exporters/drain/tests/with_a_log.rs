@@ -12,7 +12,9 @@ use super::super::{RetrySettings, Settings, run};
 use super::{numbered, request, texts};
 use crate::exporters::{Request, SendError, Sent, Sink, State, Status};
 use crate::otlp::Signal;
-use crate::spool::{Cursor, Log, Need, Options, Spool, Start};
+use crate::spool::{
+    Cursor, CursorInspection, DeadLetter, Log, LogOptions, Need, OnFull, Options, Reader, Spool, Start,
+};
 
 type Answer = Box<dyn Fn(&[String]) -> Option<Result<Sent, SendError>> + Send + Sync>;
 
@@ -66,10 +68,36 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
+        Self::with(Options::default().log)
+    }
+
+    fn with(options: LogOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::open(directory.path(), Options::default()).unwrap();
-        let log = spool.log("logs").unwrap();
+        let log = spool.log_with("logs", options).unwrap();
         Self { directory, spool, log }
+    }
+
+    /// The cursor's account, which must close.
+    fn account(&self) -> CursorInspection {
+        let log = self.spool.inspect().unwrap().logs.into_iter().find(|log| log.name == "logs").unwrap();
+        let account = log.cursors.into_iter().find(|cursor| cursor.name == "backend").unwrap();
+        let dropped: u64 = account.dropped_items.iter().map(|(_, items)| items).sum();
+        let settled = account.delivered_items + account.parked_items + account.skipped_items + dropped;
+        assert_eq!(account.accepted_items, settled + account.pending.items, "{account:?}");
+        account
+    }
+
+    /// The texts and reasons of the dead letters.
+    fn dead_letters(&self) -> Vec<(String, String)> {
+        let reader = Reader::open(self.directory.path()).unwrap();
+        let mut letters = Vec::new();
+        let mut log = reader.read_dead_letters("logs").unwrap();
+        while let Some(frame) = log.next().unwrap() {
+            let (_, letter) = DeadLetter::from_frame(&frame).unwrap();
+            letters.extend(texts(&letter.payload).into_iter().map(|text| (text, letter.reason.clone())));
+        }
+        letters
     }
 
     fn append(&self, texts: &[String]) {
@@ -221,6 +249,43 @@ async fn bad_records_are_parked_and_all_others_delivered() {
     assert!(backend.records().iter().all(|text| !bad.contains(text)));
     let cursor = drain.stop().await;
     assert_eq!(cursor.pending().items, 0);
+    let account = lab.account();
+    assert_eq!((account.delivered_items, account.parked_items), (996, 4));
+    // A reader beside the writer sees a frame once a later one, or the mark of a quiet moment, vouches for it.
+    until("the dead letters", || lab.dead_letters().len() == 4).await;
+    let letters = lab.dead_letters();
+    assert!(letters.iter().all(|(_, reason)| reason == "INTERNAL"), "{letters:?}");
+    assert_eq!(letters.into_iter().map(|(text, _)| text).collect::<BTreeSet<_>>(), bad);
+}
+
+#[tokio::test]
+async fn a_log_that_drops_its_oldest_under_a_slow_backend_still_adds_up() {
+    let options = LogOptions {
+        max_size: Some(2 << 20),
+        segment_size: Some(256 << 10),
+        retain_size: 0,
+        on_full: OnFull::DropOldest,
+        ..Options::default().log
+    };
+    let lab = Lab::with(options);
+    let backend = Backend::new(|_| Some(Err(SendError::Refused { reason: "INTERNAL".into() })));
+    let settings = Settings { max_batch_bytes: 64 << 10, requests_in_flight: 3, ..quick() };
+    let drain = Running::start(&lab, &backend, settings);
+    let long = |i: usize| numbered(&format!("f{i}-{}", "x".repeat(2_000)), 20);
+    for i in 0..200 {
+        lab.append(&long(i));
+    }
+    until("drops", || lab.account().dropped_items.iter().any(|(_, items)| *items > 0)).await;
+    until("several refusals", || drain.status.snapshot().failures > 10).await;
+    backend.answers(|_| Some(Ok(Sent::default())));
+    until("all that is left", || lab.account().pending.items == 0).await;
+    drop(drain.stop().await);
+    let account = lab.account();
+    let dropped: u64 = account.dropped_items.iter().map(|(_, items)| items).sum();
+    assert_eq!(account.delivered_items + dropped, 4_000);
+    let taken: BTreeSet<String> = backend.records().into_iter().collect();
+    assert!(taken.len() as u64 >= account.delivered_items, "acked, but never sent");
+    assert!(taken.is_superset(&long(199).into_iter().collect()), "the newest are kept");
 }
 
 #[tokio::test]
