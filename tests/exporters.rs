@@ -151,7 +151,7 @@ async fn one_file_and_standard_output_take_both_signals_and_tail_shows_them() {
     assert!(shown.ends_with("span GET /order"), "{shown:?}");
     agent.wait_copied(&["shop.order.placed", "GET /order"]);
 
-    let tail = agent.tail();
+    let tail = wait_for(LIMIT, || Some(agent.tail()).filter(|tail| tail.len() == 2)).unwrap();
     let of = |log: &str| tail.iter().find(|record| record["log"] == log).unwrap();
     assert_eq!(of("logs")["event_name"], "shop.order.placed");
     assert_eq!(of("traces")["name"], "GET /order");

@@ -3,20 +3,27 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message as _;
 use tidegate::otlp::Signal;
-use tidegate::spool::{Options, Spool};
+use tidegate::spool::{From, Options, Reader, Spool};
 
 fn append(spool: &Spool, event: &str) {
     let record = LogRecord { event_name: event.into(), severity_number: 17, ..Default::default() };
     let scope_logs = vec![ScopeLogs { log_records: vec![record], ..Default::default() }];
     let resource_logs = vec![ResourceLogs { scope_logs, ..Default::default() }];
     let payload = Bytes::from(ExportLogsServiceRequest { resource_logs }.encode_to_vec());
-    spool.log("kernel").unwrap().append(Signal::Logs.tag(), payload, 1).unwrap().wait().unwrap();
+    let ack = spool.log("kernel").unwrap().append(Signal::Logs.tag(), payload, 1).unwrap();
+    let sequence = ack.wait().unwrap().sequence;
+    // Readers beside the owner see it a little after its ack.
+    let reader = Reader::open(spool.directory()).unwrap();
+    while reader.read("kernel", From::Sequence(sequence)).unwrap().next().unwrap().is_none() {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
 }
 
 fn tail(dir: &Path, flags: &[&str]) -> Command {

@@ -23,6 +23,8 @@ use source::Sources;
 const LINES: usize = 10;
 /// How often the logs are looked at for more. A look costs a few reads of what is in memory.
 const PACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// A running owner's last frame can be read some 15 ms after it was acknowledged: who asks once waits so long.
+const SETTLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 30_000_000 };
 /// How often new logs are looked for, in looks.
 const LOOKS_PER_LISTING: u32 = 10;
 
@@ -68,9 +70,11 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
         styled: anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never,
     };
     let follow = args.follow || (stdout.is_terminal() && !args.no_follow);
-    let mut out = io::BufWriter::new(stdout.lock());
-    let wait = || if follow { wait_for_more(&io::stdout()) } else { Ok(false) };
-    tail(args, &reader, &show, &mut out, wait)?;
+    let wait = || if follow { wait_while_read(&io::stdout(), &PACE) } else { Ok(false) };
+    if !follow {
+        wait_while_read(&stdout, &SETTLE)?;
+    }
+    tail(args, &reader, &show, &mut io::BufWriter::new(stdout.lock()), wait)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -106,9 +110,9 @@ fn tail(
 }
 
 /// Waits a moment; false when whoever read standard output has gone, so that `tail -f | head` ends without a record.
-fn wait_for_more(stdout: &io::Stdout) -> io::Result<bool> {
+fn wait_while_read(stdout: &io::Stdout, time: &Timespec) -> io::Result<bool> {
     let mut fds = [PollFd::new(stdout, PollFlags::empty())];
-    match poll(&mut fds, Some(&PACE)) {
+    match poll(&mut fds, Some(time)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(errno) => return Err(errno.into()),
     }

@@ -28,7 +28,11 @@ fn batched(exporter: LogExporter) -> SdkLoggerProvider {
     SdkLoggerProvider::builder().with_batch_exporter(exporter).build()
 }
 
-/// How many records are durable in the directory, read beside its owner.
+/// Waits until this many records are durable in the directory: read beside its owner, a little after their ack.
+fn wait_durable(directory: &Path, records: usize) {
+    wait_for(LIMIT, || (durable(directory) == records).then_some(())).unwrap();
+}
+
 fn durable(directory: &Path) -> usize {
     let mut frames = Reader::open(directory).unwrap().read("logs", From::Oldest).unwrap();
     let mut records = 0;
@@ -52,7 +56,7 @@ fn outside_a_runtime_a_record_is_durable_when_emit_returns_and_then_delivered() 
     let exporter = builder(dir.path(), backend.endpoint()).build().unwrap();
     let provider = SdkLoggerProvider::builder().with_simple_exporter(exporter).with_resource(resource).build();
     emit(&provider, "a");
-    assert_eq!(durable(dir.path()), 1);
+    wait_durable(dir.path(), 1);
     wait_for_ids(&backend, &["a"]);
     let taken = backend.taken().remove(0);
     let attributes = taken.resource.unwrap().attributes;
@@ -70,7 +74,7 @@ async fn in_a_runtime_with_threads_the_batch_processor_flushes_to_disk() {
     let provider = batched(builder(dir.path(), backend.endpoint()).build().unwrap());
     ["a", "b", "c"].iter().for_each(|id| emit(&provider, id));
     provider.force_flush().unwrap();
-    assert_eq!(durable(dir.path()), 3);
+    wait_durable(dir.path(), 3);
     provider.shutdown().unwrap();
     wait_for_ids(&backend, &["a", "b", "c"]);
 }
@@ -83,7 +87,7 @@ async fn in_a_runtime_of_one_thread_nothing_waits_for_that_thread() {
         let provider = build(builder(dir.path(), backend.endpoint()).build().unwrap());
         emit(&provider, "a");
         provider.force_flush().unwrap();
-        assert_eq!(durable(dir.path()), 1);
+        wait_durable(dir.path(), 1);
         provider.shutdown().unwrap();
         drop(provider);
     }
@@ -131,7 +135,7 @@ fn an_endpoint_that_never_answers_delays_a_shutdown_by_little() {
     let began = Instant::now();
     provider.shutdown().unwrap();
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-    assert_eq!(durable(dir.path()), 1);
+    wait_durable(dir.path(), 1);
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn after_shutdown_the_directory_is_free_and_exports_are_refused() {
     let third = builder(dir.path(), format!("http://{}", nobody())).build().unwrap();
     let provider = simple(third);
     emit(&provider, "a");
-    assert_eq!(durable(dir.path()), 1);
+    wait_durable(dir.path(), 1);
 }
 
 #[test]
