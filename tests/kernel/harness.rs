@@ -160,7 +160,8 @@ impl Agent {
                 self.read_on.notify_all();
                 self.arrived.notify_all();
             }
-            cursor.wait_readable(Duration::from_millis(100));
+            // On a time-out the loop looks all the same.
+            let _readable: bool = cursor.wait_readable(Duration::from_millis(100));
         }
     }
 

@@ -37,7 +37,7 @@ fetch_kernel() {
 
 # Prints the path of the test binary.
 build_tests() {
-    cargo test --locked --all-features --test kernel --no-run --message-format=json |
+    cargo test --locked --all-features --test kernel --no-run --message-format=json-render-diagnostics |
         sed -n 's/.*"name":"kernel".*"executable":"\([^"]*\)".*/\1/p' | tail -1
 }
 
