@@ -3,8 +3,18 @@
 use std::process::Command;
 
 /// Crates that only the agent needs.
-const AGENT_ONLY: &[&str] =
-    &["anstream", "aya", "axum", "clap", "indicatif", "saphyr", "serde_json", "strsim", "tracing-subscriber", "ulid"];
+const AGENT_ONLY: &[&str] = &[
+    "anstream",
+    "aya",
+    "axum",
+    "clap",
+    "indicatif",
+    "saphyr-parser",
+    "serde_json",
+    "strsim",
+    "tracing-subscriber",
+    "ulid",
+];
 
 fn dependencies(features: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
