@@ -15,6 +15,9 @@ use crate::exporters::{SendError, Sent, Sink, State, Status};
 use crate::otlp::Signal;
 use crate::spool::{Cursor, DeadLetter, Error, Frame};
 
+/// Told when the dead letters cannot be written.
+const NOT_PARKED: &str = "a dead letter cannot be written, so its records stay in the log";
+
 /// How long a stop waits for requests that a working backend is about to answer: each saves a duplicate.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 /// The pause after the log could not be read or written.
@@ -184,18 +187,29 @@ impl<S: Sink> Drain<S> {
         self.status.update(|s| s.state = state);
     }
 
-    /// Writes what is to be parked, and acks what is done.
-    async fn settle(&mut self, mut cursor: Cursor) -> Cursor {
-        if self.disk_pause.is_some_and(|until| until > Instant::now()) {
-            return cursor;
+    /// Parks what is to be parked, and acks what is done.
+    async fn settle(&mut self, cursor: Cursor) -> Cursor {
+        let now = Instant::now();
+        self.dry_until = self.dry_until.filter(|until| *until > now);
+        self.disk_pause = self.disk_pause.filter(|until| *until > now);
+        let mut cursor = if self.disk_pause.is_none() { self.park(cursor).await } else { cursor };
+        for done in self.flow.ledger.take_done() {
+            if let Err(error) = cursor.ack(done.first, done.last, done.parked) {
+                // Delivered all the same: a restart sends these records again.
+                self.disk_failed("the cursor cannot be moved", &error);
+            }
         }
-        self.disk_pause = None;
-        self.dry_until = self.dry_until.filter(|until| *until > Instant::now());
+        cursor
+    }
+
+    /// Writes the dead letters that are due, as far as the disk lets it.
+    async fn park(&mut self, mut cursor: Cursor) -> Cursor {
         while let Some(frame) = self.foreign.pop_front() {
-            let (returned, result) = blocking(cursor, move |cursor| (park_foreign(cursor, &frame), frame)).await;
+            let (returned, (result, frame)) =
+                blocking(cursor, move |cursor| (park_foreign(cursor, &frame), frame)).await;
             cursor = returned;
-            if let (Err(error), frame) = result {
-                self.disk_failed("a dead letter cannot be written, so its records stay in the log", &error);
+            if let Err(error) = result {
+                self.disk_failed(NOT_PARKED, &error);
                 self.foreign.push_front(frame);
                 return cursor;
             }
@@ -204,20 +218,12 @@ impl<S: Sink> Drain<S> {
             let letters = parking.piece.letters(&parking.reason);
             let (returned, result) = blocking(cursor, move |cursor| park(cursor, letters)).await;
             cursor = returned;
-            match result {
-                Ok(()) => self.parked(&parking),
-                Err(error) => {
-                    self.disk_failed("a dead letter cannot be written, so its records stay in the log", &error);
-                    self.flow.parking.push_front(parking);
-                    return cursor;
-                }
+            if let Err(error) = result {
+                self.disk_failed(NOT_PARKED, &error);
+                self.flow.parking.push_front(parking);
+                return cursor;
             }
-        }
-        for done in self.flow.ledger.take_done() {
-            if let Err(error) = cursor.ack(done.first, done.last, done.parked) {
-                // Delivered all the same: a restart sends these records again.
-                self.disk_failed("the cursor cannot be moved", &error);
-            }
+            self.parked(&parking);
         }
         cursor
     }

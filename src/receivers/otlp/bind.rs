@@ -8,8 +8,7 @@ use tokio::sync::watch;
 
 use super::admission::Admission;
 use super::receive::Receive;
-use super::server::{self, Versions};
-use super::{Settings, grpc, http};
+use super::{Settings, grpc, http, server};
 use crate::listen::{self, BindError};
 use crate::receivers::Intake;
 
@@ -76,7 +75,7 @@ impl Bound {
                     let receive = receive.clone();
                     async move { grpc::serve(&receive, request).await }
                 };
-                server::serve(listener, Versions::Two, handler, until(stopped.clone())).await;
+                server::serve(listener, handler, until(stopped.clone())).await;
             };
             let http = async {
                 let Some((listener, limit)) = http else { return };
@@ -85,7 +84,7 @@ impl Bound {
                     let receive = receive.clone();
                     async move { http::serve(&receive, request).await }
                 };
-                server::serve(listener, Versions::OneAndTwo, handler, until(stopped.clone())).await;
+                server::serve(listener, handler, until(stopped.clone())).await;
             };
             tokio::join!(grpc, http);
         };

@@ -4,7 +4,7 @@
 //! answers an oversized one with a retryable code; so the one length-prefixed message of a unary call is read here,
 //! and tonic says the statuses.
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -18,14 +18,13 @@ const ENCODING: &str = "grpc-encoding";
 const ACCEPTED_ENCODINGS: (&str, HeaderValue) = ("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
+const OTHER_PROTOCOL: &str = "this port speaks OTLP over gRPC; OTLP over HTTP has a port of its own, 4318 by default\n";
+
 /// Answers one call.
 pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Response<Reply> {
-    let is_grpc =
-        request.headers().get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
-    if !is_grpc {
-        let mut response =
-            Response::new(Reply::new("this port speaks OTLP over gRPC; OTLP over HTTP has its own port\n"));
-        *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    if !is_grpc(&request) {
+        let mut response = Response::new(Reply::new(OTHER_PROTOCOL));
+        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return response;
     }
     match export(receive, request).await {
@@ -36,6 +35,11 @@ pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Resp
             response
         }
     }
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    request.version() == Version::HTTP_2 && content_type.starts_with(b"application/grpc")
 }
 
 /// The signal whose service a path names.

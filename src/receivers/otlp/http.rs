@@ -38,6 +38,7 @@ async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Resul
 /// Why a request is not stored, in HTTP's terms.
 #[derive(Debug)]
 enum Rejection {
+    Grpc,
     Path(String),
     Method,
     ContentType(String),
@@ -68,13 +69,16 @@ fn signal_of(path: &str) -> Option<Signal> {
 
 /// Judges a request by its head alone.
 fn check(receive: &Receive, head: &Parts) -> Result<Wanted, Rejection> {
+    let content_type = text(&head.headers, header::CONTENT_TYPE);
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if essence.starts_with("application/grpc") {
+        return Err(Rejection::Grpc);
+    }
     let path = head.uri.path();
     let signal = signal_of(path).ok_or_else(|| Rejection::Path(path.to_owned()))?;
     if head.method != Method::POST {
         return Err(Rejection::Method);
     }
-    let content_type = text(&head.headers, header::CONTENT_TYPE);
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case(PROTOBUF) {
         return Err(Rejection::ContentType(essence.to_owned()));
     }
@@ -117,6 +121,10 @@ impl Rejection {
     /// Says it as the specification wants it said ("OTLP/HTTP Response", "OTLP/HTTP Throttling").
     fn answer(&self) -> Response<Reply> {
         match self {
+            Self::Grpc => {
+                let message = "this port speaks OTLP over HTTP; OTLP over gRPC has a port of its own, 4317 by default";
+                tonic::Status::unimplemented(message).into_http()
+            }
             Self::Path(path) => {
                 let message = format!("no such path: {path}; OTLP is taken at /v1/logs, /v1/traces and /v1/metrics\n");
                 answer(StatusCode::NOT_FOUND, TEXT, message)

@@ -35,22 +35,13 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::fro
 /// How long accepting pauses after it failed, for want of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Which versions of HTTP a listener takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Versions {
-    /// HTTP/2 without TLS, as gRPC clients speak it.
-    Two,
-    /// HTTP/1.1, and HTTP/2 from who begins with its preface.
-    OneAndTwo,
-}
-
 /// Serves connections until `stop` completes, then finishes the requests that are in flight.
-pub(super) async fn serve<H, F>(listener: TcpListener, versions: Versions, handler: H, stop: impl Future<Output = ()>)
+pub(super) async fn serve<H, F>(listener: TcpListener, handler: H, stop: impl Future<Output = ()>)
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Reply>> + Send + 'static,
 {
-    let builder = builder(versions);
+    let builder = builder();
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -101,11 +92,10 @@ async fn accept(
     }
 }
 
-fn builder(versions: Versions) -> Builder<TokioExecutor> {
+/// HTTP/1.1, and HTTP/2 without TLS from who begins with its preface. The port of gRPC takes both, so that who speaks
+/// OTLP over HTTP to it can be told.
+fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    if versions == Versions::Two {
-        builder = builder.http2_only();
-    }
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(4 * MAX_HEAD as usize);
     builder
         .http2()

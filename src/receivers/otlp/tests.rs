@@ -286,6 +286,45 @@ async fn wrong_requests_are_told_what_is_right() {
 }
 
 #[tokio::test]
+async fn a_client_at_the_wrong_port_is_told() {
+    let lab = Lab::new();
+    let body = logs(1, "a").encode_to_vec();
+    let head = format!("POST /v1/logs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{PROTOBUF}Content-Length: ");
+    let request = format!("{head}{}\r\n\r\n", body.len()).into_bytes();
+    let answer = raw(lab.grpc, [request, body].concat()).await;
+    assert_eq!(answer.status, 415);
+    assert!(answer.text().contains("4318"), "{}", answer.text());
+    let mut client = LogsServiceClient::connect(format!("http://{}", lab.http)).await.unwrap();
+    let status = client.export(logs(1, "a")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert!(status.message().contains("4317"), "{}", status.message());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdks_own_exporter_is_understood() {
+    use opentelemetry::logs::{LogRecord as _, Logger as _, LoggerProvider as _};
+    use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
+    let lab = Lab::new();
+    let exporter = opentelemetry_otlp::LogExporter::builder()
+        .with_tonic()
+        .with_endpoint(format!("http://{}", lab.grpc))
+        .with_timeout(Duration::from_secs(5))
+        .with_metadata(tonic::metadata::MetadataMap::new())
+        .build()
+        .unwrap();
+    let provider = opentelemetry_sdk::logs::SdkLoggerProvider::builder().with_batch_exporter(exporter).build();
+    let logger = provider.logger("app");
+    for _ in 0..1_000 {
+        let mut record = logger.create_log_record();
+        record.set_body("said".into());
+        logger.emit(record);
+    }
+    tokio::task::spawn_blocking(move || provider.shutdown()).await.unwrap().unwrap();
+    let items: u32 = lab.stored(Signal::Logs).iter().map(|frame| frame.items).sum();
+    assert_eq!(items, 1_000);
+}
+
+#[tokio::test]
 async fn an_oversized_request_is_refused_for_good() {
     let lab = Lab::new();
     let mut client = lab.logs_client().await;

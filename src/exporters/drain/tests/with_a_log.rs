@@ -137,10 +137,14 @@ struct Running {
 
 impl Running {
     fn start(lab: &Lab, backend: &Arc<Backend>, settings: Settings) -> Self {
+        Self::with(lab.cursor(), backend, settings)
+    }
+
+    fn with(cursor: Cursor, backend: &Arc<Backend>, settings: Settings) -> Self {
         let status = Arc::new(Status::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { drop(stopped.await) };
-        let task = tokio::spawn(run(lab.cursor(), Arc::clone(backend), settings, Arc::clone(&status), shutdown));
+        let task = tokio::spawn(run(cursor, Arc::clone(backend), settings, Arc::clone(&status), shutdown));
         Self { status, stop, task }
     }
 
@@ -329,7 +333,28 @@ async fn a_sink_that_panics_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_closed_log_ends_the_drain_or_leaves_it_idle() {
+async fn what_cannot_be_parked_stays_in_the_log_and_others_pass() {
+    let lab = Lab::new();
+    lab.append(&numbered("bad", 1));
+    lab.append(&numbered("good", 1));
+    // A closed log still reads, but takes no dead letters.
+    let cursor = lab.cursor();
+    lab.spool.close().unwrap();
+    let backend = Backend::new(|texts| {
+        let is_bad = texts.contains(&"bad-0".to_owned());
+        Some(if is_bad { Err(SendError::BadData { reason: "no".into() }) } else { Ok(Sent::default()) })
+    });
+    let drain = Running::with(cursor, &backend, quick());
+    until("the good one", || backend.records() == ["good-0"]).await;
+    until("the failure", || drain.status.snapshot().state == State::Failed).await;
+    assert!(drain.status.snapshot().last_error.unwrap().contains("a dead letter cannot be written"));
+    assert_eq!(drain.status.snapshot().parked_items, 0);
+    let cursor = drain.stop().await;
+    assert_eq!(cursor.pending().items, 1);
+}
+
+#[tokio::test]
+async fn a_closed_log_leaves_the_drain_idle_until_it_is_stopped() {
     let lab = Lab::new();
     let backend = Backend::well();
     let drain = Running::start(&lab, &backend, quick());
