@@ -43,7 +43,10 @@ impl Reporter {
         if report.state == State::Attached {
             event.severity = Severity::Info;
         }
-        event.body = format!("{} {report}", report.hook);
+        event.body = match report.event {
+            Some(_) => format!("{} for {report}", report.hook),
+            None => report.to_string(),
+        };
         let attributes = &mut event.attributes;
         attributes.text("kernel.event.name", report.event.map(str::to_owned));
         attributes.text("kernel.hook.name", report.hook.to_owned());
