@@ -150,12 +150,12 @@ impl<S: Sink> Drain<S> {
     fn note(&self, piece: &Piece, answer: &Result<Sent, SendError>) {
         match answer {
             Ok(sent) => self.note_sent(piece.items(), sent),
-            Err(error) => self.note_failed(piece.items(), error),
+            Err(error) => self.note_failed(piece, error),
         }
     }
 
     fn note_sent(&self, items: u64, sent: &Sent) {
-        if !self.flow.is_well() {
+        if self.flow.is_out() {
             tracing::info!("the backend takes requests again");
         }
         if let Some(message) = &sent.message {
@@ -164,14 +164,15 @@ impl<S: Sink> Drain<S> {
         self.status.update(|s| s.sent_items += items.saturating_sub(sent.rejected_items));
     }
 
-    fn note_failed(&self, items: u64, error: &SendError) {
-        let reason = error.to_string();
+    fn note_failed(&self, piece: &Piece, error: &SendError) {
+        let (items, reason) = (piece.items(), error.to_string());
+        // Told once, not with each attempt, nor with each part of what was refused.
+        let is_new = self.flow.is_well() && piece.suspected_at.is_none();
         match error {
             SendError::TooLarge { .. } | SendError::BadData { .. } if items > 1 => {
                 tracing::debug!(items, "sent again in parts: {reason}");
             }
-            // Told once, not with each attempt.
-            _ if self.flow.is_well() || self.status.snapshot().last_error.as_deref() != Some(&reason) => {
+            _ if is_new || self.status.snapshot().last_error.as_deref() != Some(&reason) => {
                 tracing::warn!(items, "not delivered, kept on disk: {reason}");
             }
             _ => {}

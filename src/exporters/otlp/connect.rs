@@ -11,6 +11,8 @@ use super::settings::{Settings, Tls};
 /// A lost peer is noticed within this time while a request waits for its answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest time that one attempt to connect, TLS included, may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
 
 /// Why an exporter cannot be built from its settings.
@@ -72,6 +74,7 @@ pub(super) fn endpoint(settings: &Settings) -> Result<Endpoint, SetupError> {
     let endpoint = Endpoint::from_shared(url).map_err(|error| wrong(error.to_string()))?;
     let endpoint = endpoint.user_agent(USER_AGENT).map_err(|error| wrong(error.to_string()))?;
     let endpoint = endpoint
+        .connect_timeout(connect_timeout(settings.timeout))
         .tcp_nodelay(true)
         .tcp_keepalive(Some(KEEP_ALIVE))
         .http2_keep_alive_interval(KEEP_ALIVE)
@@ -80,6 +83,11 @@ pub(super) fn endpoint(settings: &Settings) -> Result<Endpoint, SetupError> {
         return Ok(endpoint);
     }
     endpoint.tls_config(tls(&settings.tls, host)?).map_err(|error| SetupError::Tls(causes(&error)))
+}
+
+/// An attempt to connect outlives the request that began it; the next request must not inherit one that hangs.
+fn connect_timeout(timeout: Duration) -> Duration {
+    if timeout.is_zero() { CONNECT_TIMEOUT } else { timeout.min(CONNECT_TIMEOUT) }
 }
 
 fn tls(tls: &Tls, host: String) -> Result<ClientTlsConfig, SetupError> {
