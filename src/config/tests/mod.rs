@@ -7,6 +7,7 @@ mod bad_graph;
 mod bad_values;
 mod collector;
 mod defaults;
+mod documented;
 mod hostile;
 mod sources;
 
