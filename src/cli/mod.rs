@@ -103,4 +103,32 @@ mod tests {
         assert_eq!(Cli::try_parse_from(["tidegate", "rnu"]).unwrap_err().exit_code(), 2);
         assert_eq!(Cli::try_parse_from(["tidegate", "run", "--cofnig", "x"]).unwrap_err().exit_code(), 2);
     }
+
+    /// Every command with its whole name: `tidegate spool inspect`.
+    fn commands(command: &clap::Command, name: &str, into: &mut Vec<(String, clap::Command)>) {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let name = format!("{name} {}", sub.get_name());
+            if sub.has_subcommands() {
+                commands(sub, &name, into);
+            } else {
+                into.push((name, sub.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_and_option_is_documented() {
+        let document = include_str!("../../docs/cli.md");
+        let mut all = Vec::new();
+        commands(&Cli::command(), "tidegate", &mut all);
+        assert!(all.len() >= 7, "{}", all.len());
+        let has = |option: &str| ["`", " "].iter().any(|end| document.contains(&format!("`--{option}{end}")));
+        for (name, command) in all {
+            assert!(document.contains(&format!("## `{name}`")), "{name}");
+            for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(has(option), "--{option} of {name}");
+            }
+        }
+        assert!(Cli::command().get_arguments().filter_map(clap::Arg::get_long).all(has));
+    }
 }
