@@ -1,6 +1,9 @@
 //! The log as a whole, on a real file system. One file per group of rules.
 
 mod basics;
+mod fault_disk;
+mod faults;
+mod kill;
 
 use std::path::{Path, PathBuf};
 
