@@ -4,19 +4,22 @@
 //! not keep a refused record from being parked.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::core::LogCore;
 use super::env::lock;
 use super::format::dead_letter::Envelope;
 use super::fs::Access;
-use super::spool::{Shared, make_dirs};
+use super::space::{Account, Space};
+use super::spool::{DEAD, Shared, make_dirs};
 use super::{DeadLetter, Durability, Error, Frame, Log, LogOptions, OnFull, names, recovery};
 
-/// Bytes of a segment of dead letters.
-const SEGMENT_SIZE: u64 = 1 << 20;
-/// Guaranteed to the dead letters of a log, however full the directory is.
+/// The largest segment of dead letters, in bytes.
+const MAX_SEGMENT: u64 = 1 << 20;
+/// The smallest cap: four of the smallest segments.
+const MIN_CAP: u64 = 256 << 10;
+/// Guaranteed at most to the dead letters of a log, however full the directory is.
 const GUARANTEED: u64 = 4 << 20;
 /// One piece of the spare.
 const PIECE: usize = 256 << 10;
@@ -26,12 +29,26 @@ const PIECE: usize = 256 << 10;
 pub(crate) struct DeadLetters {
     spool: Weak<Shared>,
     dir: PathBuf,
+    /// There from the start: what is guaranteed must not be taken before it is used.
+    account: Arc<Account>,
     open: Mutex<Option<Log>>,
 }
 
 impl DeadLetters {
-    pub(crate) fn new(spool: Weak<Shared>, dir: PathBuf) -> Self {
-        Self { spool, dir, open: Mutex::default() }
+    /// For the dead letters in `dir` of a log with this cap.
+    pub(crate) fn new(spool: Weak<Shared>, dir: PathBuf, space: &Space, log_cap: u64, max_size: Option<u64>) -> Self {
+        let cap = max_size.unwrap_or(log_cap / 10).max(MIN_CAP);
+        let guaranteed = GUARANTEED.min(cap).min(space.max_size() / 16);
+        Self { spool, dir, account: space.account(Some(cap), Some(guaranteed)), open: Mutex::default() }
+    }
+
+    /// Dead letters have no dead letters.
+    pub(crate) fn none(account: Arc<Account>) -> Self {
+        Self { spool: Weak::new(), dir: PathBuf::new(), account, open: Mutex::default() }
+    }
+
+    fn segment_size(&self) -> u64 {
+        (self.account.cap() / 4).min(MAX_SEGMENT)
     }
 }
 
@@ -43,11 +60,9 @@ impl LogCore {
             return Ok(log.clone());
         }
         let spool = self.dead.spool.upgrade().ok_or_else(|| Error::closed(&self.name))?;
-        let max_size = self.options.dead_letter_max_size.unwrap_or(self.account.cap() / 10);
         let options = LogOptions {
             durability: Durability::Sync,
-            segment_size: Some(SEGMENT_SIZE),
-            max_size: Some(max_size.max(GUARANTEED)),
+            segment_size: Some(self.dead.segment_size()),
             max_age: Duration::ZERO,
             on_full: OnFull::DropOldest,
             // Kept until it is full: no cursor holds dead letters.
@@ -56,7 +71,8 @@ impl LogCore {
             max_frame: super::format::frame::MAX_PAYLOAD,
             ..self.options.clone()
         };
-        let log = spool.open_log(&format!("dead/{}", self.name), &self.dead.dir, options, Some(GUARANTEED))?;
+        let key = format!("{DEAD}{}", self.name);
+        let log = spool.open_log(&key, &self.dead.dir, options, Some(self.dead.account.clone()))?;
         *open = Some(log.clone());
         Ok(log)
     }
@@ -66,7 +82,8 @@ impl LogCore {
         let dir = &self.dead.dir;
         let files = recovery::list(&self.env, dir)?;
         let is_there = lock(&self.dead.open).is_some() || !files.segments.is_empty();
-        if is_there || files.spares.iter().any(|(_, size)| *size >= SEGMENT_SIZE) {
+        let size = self.dead.segment_size();
+        if is_there || files.spares.iter().any(|(_, found)| *found >= size) {
             return Ok(());
         }
         make_dirs(&self.env, dir)?;
@@ -75,13 +92,15 @@ impl LogCore {
         }
         let path = dir.join(names::spare_file(0));
         let file = self.env.open(&path, Access::Create)?;
-        for at in (0..SEGMENT_SIZE).step_by(PIECE) {
-            let written = file.write_bytes(&[0; PIECE], at).and_then(|()| file.sync_data());
+        for at in (0..size).step_by(PIECE) {
+            let piece = &[0; PIECE][..PIECE.min((size - at) as usize)];
+            let written = file.write_bytes(piece, at).and_then(|()| file.sync_data());
             written.map_err(|e| Error::io("fill", &path, e))?;
             if !pause() {
                 return Ok(());
             }
         }
+        self.dead.account.set(size);
         self.env.sync_dir(dir)
     }
 }

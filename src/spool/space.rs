@@ -47,6 +47,11 @@ impl Account {
         debug_assert!(before >= bytes, "more given back than was taken");
     }
 
+    /// Takes stock anew.
+    pub(crate) fn set(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// This log's own cap.
     pub(crate) fn cap(&self) -> u64 {
         self.cap
@@ -85,6 +90,11 @@ impl Space {
         self.copy_on_write
     }
 
+    /// How many logs share what is guaranteed.
+    fn sharing(accounts: &[Arc<Account>]) -> u64 {
+        accounts.iter().filter(|a| a.fixed.is_none()).count() as u64
+    }
+
     /// Opens the account of a log with its own cap, and if `fixed` a guarantee of its own.
     pub(crate) fn account(&self, cap: Option<u64>, fixed: Option<u64>) -> Arc<Account> {
         let cap = cap.unwrap_or(self.max_size).min(self.max_size);
@@ -95,7 +105,7 @@ impl Space {
 
     /// What is guaranteed to this log.
     pub(crate) fn guaranteed(&self, account: &Account) -> u64 {
-        self.part(account, lock(&self.accounts).len() as u64)
+        self.part(account, Self::sharing(&lock(&self.accounts)))
     }
 
     fn part(&self, account: &Account, logs: u64) -> u64 {
@@ -105,7 +115,7 @@ impl Space {
     /// By how many bytes this log's files may grow now.
     pub(crate) fn room(&self, account: &Account) -> u64 {
         let accounts = lock(&self.accounts);
-        let logs = accounts.len() as u64;
+        let logs = Self::sharing(&accounts);
         let others: u64 = accounts
             .iter()
             .filter(|other| !std::ptr::eq(&***other, account))

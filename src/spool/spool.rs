@@ -180,7 +180,7 @@ impl Shared {
         key: &str,
         dir: &Path,
         options: LogOptions,
-        fixed: Option<u64>,
+        account: Option<Arc<Account>>,
     ) -> Result<Log, Error> {
         let mut logs = lock(&self.logs);
         if lock(&self.lock).is_none() {
@@ -189,7 +189,7 @@ impl Shared {
         if let Some(running) = logs.get(key) {
             return Ok(running.log.clone());
         }
-        let core = Arc::new(self.recover_log(key, dir, options, fixed)?);
+        let core = Arc::new(self.recover_log(key, dir, options, account)?);
         let writer = Writer::new(core.clone());
         let thread = std::thread::Builder::new().name(format!("log {key}")).spawn(move || writer.run());
         let writer = thread.map_err(|e| Error::io("start the writer of", dir, e))?;
@@ -206,7 +206,7 @@ impl Shared {
         key: &str,
         dir: &Path,
         options: LogOptions,
-        fixed: Option<u64>,
+        account: Option<Arc<Account>>,
     ) -> Result<LogCore, Error> {
         let env = &self.env;
         let crc = name_crc(key);
@@ -216,12 +216,18 @@ impl Shared {
         for parent in [dir, dir.parent().unwrap_or(dir)] {
             env.sync_dir(parent)?;
         }
-        let account = self.space.account(options.max_size, fixed);
+        let account = account.unwrap_or_else(|| self.space.account(options.max_size, None));
         let segment_size = segment_size(&self.space, &account, &options);
         let spares = Spares::new(dir, &recovered.spares, segment_size);
         spares.sweep(env, dir, &recovered.spares)?;
-        account.add(recovered.table.bytes() + spares.bytes());
-        account.add(super::format::cursor::FILE_LEN * recovered.cursors.len() as u64);
+        let cursor_bytes = super::format::cursor::FILE_LEN * recovered.cursors.len() as u64;
+        account.set(recovered.table.bytes() + spares.bytes() + cursor_bytes);
+        let dead_dir = self.dir.join("dead").join(names::encode(key)?);
+        let (me, cap) = (Arc::downgrade(self), account.cap());
+        let dead = match key.starts_with(DEAD) {
+            true => DeadLetters::none(account.clone()),
+            false => DeadLetters::new(me, dead_dir, &self.space, cap, options.dead_letter_max_size),
+        };
         let core = LogCore {
             name: key.to_owned(),
             crc,
@@ -240,7 +246,7 @@ impl Shared {
             reclaiming: Mutex::default(),
             trouble: Mutex::default(),
             opened: env.clock.boot(),
-            dead: DeadLetters::new(Arc::downgrade(self), self.dir.join("dead").join(names::encode(key)?)),
+            dead,
             options,
         };
         core.set_aside(&recovered.holes)?;

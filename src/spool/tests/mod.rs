@@ -1,9 +1,11 @@
 //! The log as a whole, on a real file system. One file per group of rules.
 
 mod basics;
+mod damage;
 mod fault_disk;
 mod faults;
 mod kill;
+mod space;
 
 use std::path::{Path, PathBuf};
 

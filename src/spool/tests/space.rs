@@ -1,0 +1,312 @@
+//! Rules 11 to 14, 17, 18: full logs, retention, recycling, dead letters, the ledger.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::spool::{DeadLetter, OnFull};
+
+/// Appends until the log is full or `most` went in; answers how many went in.
+fn fill(log: &Log, most: u64) -> u64 {
+    (0..most).find(|n| log.append(1, payload(*n, 1000), 1).and_then(|a| a.wait()).is_err()).unwrap_or(most)
+}
+
+fn bytes_on_disk(path: &Path) -> u64 {
+    let entries = path.read_dir().unwrap().map(|e| e.unwrap());
+    let size = |e: std::fs::DirEntry| {
+        let found = e.metadata().unwrap();
+        if found.is_dir() { bytes_on_disk(&e.path()) } else { found.len() }
+    };
+    entries.map(size).sum()
+}
+
+fn small(o: &mut Options) {
+    o.max_size = Some(4 << 20);
+    o.log.max_size = Some(1 << 20);
+}
+
+#[test]
+fn rule_11_a_full_log_rejects_and_takes_again_what_a_cursor_freed() {
+    let bench = Bench::with(small);
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    let taken = fill(&log, 5000);
+    assert!((500..1100).contains(&taken), "{taken} frames of 1 kB in 1 MiB");
+    let error = log.append(1, payload(0, 1000), 1).and_then(|a| a.wait()).unwrap_err();
+    assert!(error.is_full() && error.retry_after().is_some(), "{error}");
+    assert!(bytes_on_disk(&bench.log_dir()) <= 1 << 20);
+    let frames = drain(&mut c);
+    assert_eq!(frames.len() as u64, taken, "nothing that was acked was dropped");
+    c.ack(frames[0].sequence, frames[frames.len() - 1].sequence, 0).unwrap();
+    c.flush().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while let Err(error) = log.append(1, payload(0, 1000), 1).and_then(|a| a.wait()) {
+        assert!(error.is_full() && Instant::now() < until, "{error}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(fill(&log, 300) == 300, "in the space of what was delivered");
+    assert!(bytes_on_disk(&bench.log_dir()) <= 1 << 20);
+}
+
+#[test]
+fn rule_11_with_drop_oldest_nothing_is_refused_and_the_drop_is_counted() {
+    let mut bench = Bench::with(|o| {
+        small(o);
+        o.log.on_full = OnFull::DropOldest;
+    });
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    let mut seen = vec![];
+    // Some in flight, some acked ahead: each frame ends in exactly one counter.
+    append(&log, 0..20, 1000);
+    let frames = drain(&mut c);
+    c.ack(frames[3].sequence, frames[5].sequence, 1).unwrap();
+    seen.extend([3, 4, 5]);
+    assert_eq!(fill(&log, 3000), 3000);
+    assert!(bytes_on_disk(&bench.log_dir()) <= 1 << 20);
+    let frames = drain(&mut c);
+    assert!(!frames.is_empty());
+    c.ack(0, u64::MAX, 0).unwrap();
+    c.flush().unwrap();
+    let seen_cursor = bench.spool.as_ref().unwrap().inspect().unwrap().logs.remove(0).cursors.remove(0);
+    assert_eq!(seen_cursor.accepted_items, 3020);
+    assert_eq!(seen_cursor.delivered_items, 2 + frames.len() as u64);
+    assert_eq!(seen_cursor.parked_items, 1);
+    assert_eq!(seen_cursor.dropped_items, [("full".to_owned(), 3020 - 3 - frames.len() as u64)]);
+    assert_eq!(seen_cursor.pending.items, 0);
+    drop(c);
+    let log = bench.crash();
+    assert_eq!(cursor(&log, "c").pending().items, 0, "the drop is durable");
+    assert!(bench.reader().verify(&mut |_, _| {}).unwrap().logs[0].ledger_closes);
+}
+
+#[test]
+fn rule_11_acks_of_an_earlier_run_beyond_the_position_are_not_counted_as_dropped() {
+    let mut bench = Bench::with(|o| {
+        small(o);
+        o.log.on_full = OnFull::DropOldest;
+    });
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    let sequences = append(&log, 0..40, 1000);
+    drain(&mut c);
+    c.ack(sequences[10], sequences[19], 0).unwrap();
+    c.flush().unwrap();
+    drop(c);
+    let log = bench.crash();
+    assert_eq!(fill(&log, 2000), 2000);
+    let seen = bench.spool.as_ref().unwrap().inspect().unwrap().logs.remove(0).cursors.remove(0);
+    assert_eq!(seen.delivered_items, 10);
+    let dropped = seen.dropped_items[0].1;
+    assert_eq!(seen.pending.items, 2040 - 10 - dropped);
+    let left = drain(&mut cursor(&log, "c")).len() as u64;
+    assert_eq!(left, seen.pending.items, "what is pending can be read");
+}
+
+#[test]
+fn rule_11_an_optional_cursor_holds_nothing_and_is_charged() {
+    let bench = Bench::with(small);
+    let log = bench.log();
+    let mut c = log.cursor("c", Start::Oldest, Need::Optional).unwrap();
+    assert_eq!(fill(&log, 3000), 3000, "a full log goes on when nobody's hold is in the way");
+    let frames = drain(&mut c);
+    c.ack(0, u64::MAX, 0).unwrap();
+    let seen = bench.spool.as_ref().unwrap().inspect().unwrap().logs.remove(0).cursors.remove(0);
+    assert_eq!(seen.dropped_items, [("full".to_owned(), 3000 - frames.len() as u64)]);
+}
+
+#[test]
+fn rule_11_delivered_segments_stay_within_retain_size_and_are_recycled() {
+    let bench = Bench::with(|o| o.log.retain_size = 256 << 10);
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    let until = Instant::now() + Duration::from_secs(20);
+    let spare = |bench: &Bench| {
+        bench.log_dir().read_dir().unwrap().any(|e| e.unwrap().file_name().to_string_lossy().starts_with("spare-"))
+    };
+    let mut next = 0;
+    while !(spare(&bench) && bench.segments().len() <= 6) {
+        assert!(Instant::now() < until, "{:?}", bench.segments());
+        append(&log, next..next + 60, 1000);
+        next += 60;
+        drain(&mut c);
+        c.ack(0, u64::MAX, 0).unwrap();
+        c.flush().unwrap();
+        std::thread::park_timeout(Duration::from_millis(300));
+    }
+    // Through recycled files: old frames in them never pass.
+    append(&log, next..next + 300, 1000);
+    assert_eq!(numbers(&drain(&mut c)), (next..next + 300).collect::<Vec<_>>());
+    let past = numbers(&read_all(&bench.reader(), From::Oldest));
+    assert!(past.len() > 100, "a past for find and tail");
+    assert!(past.windows(2).all(|w| w[1] == w[0] + 1));
+}
+
+#[test]
+fn rule_13_a_log_within_its_part_can_grow_however_greedy_another_is() {
+    let bench = Bench::with(|o| o.max_size = Some(4 << 20));
+    let spool = bench.spool.as_ref().unwrap();
+    let (greedy, modest) = (spool.log("greedy").unwrap(), spool.log("modest").unwrap());
+    let (_a, _b) = (cursor(&greedy, "c"), cursor(&modest, "c"));
+    let taken = fill(&greedy, 10_000);
+    assert!(taken > 2000, "it may use what is not guaranteed to others: {taken}");
+    assert!(fill(&modest, 10_000) > 600, "a quarter of the directory is its own");
+    assert!(bytes_on_disk(bench.path()) <= 4 << 20);
+}
+
+#[test]
+fn rule_1_bytes_waiting_are_bounded_and_busy_says_when_to_come_again() {
+    let bench = Bench::with(|o| o.log.segment_size = Some(16 << 20));
+    let log = bench.log();
+    let mut acks = Vec::new();
+    let big = Bytes::from(vec![1; 8 << 20]);
+    let error = loop {
+        match log.append(1, big.clone(), 1) {
+            Ok(ack) => acks.push(ack),
+            Err(error) => break error,
+        }
+        assert!(acks.len() < 1000);
+    };
+    assert!(error.is_busy() && error.retry_after().is_some(), "{error}");
+    for ack in acks {
+        ack.wait().unwrap();
+    }
+    log.append(1, big, 1).unwrap().wait().unwrap();
+}
+
+#[test]
+fn rule_17_a_dead_letter_is_durable_and_comes_back_whole() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    let sequences = append(&log, 0..3, 100);
+    let mut c = cursor(&log, "c");
+    let frames = drain(&mut c);
+    let letter = DeadLetter {
+        sequence: sequences[1],
+        first_item: 4,
+        items: 2,
+        content: 3,
+        payload: Bytes::from_static(b"refused"),
+        reason: "400 bad date".to_owned(),
+    };
+    c.park(letter.clone()).unwrap();
+    c.ack(sequences[0], sequences[2], 1).unwrap();
+    c.flush().unwrap();
+    drop(c);
+    bench.crash();
+    let reader = bench.reader();
+    assert_eq!(reader.dead_letter_logs().unwrap(), ["log"]);
+    assert_eq!(reader.logs().unwrap(), ["log"], "dead letters are no log of a pipeline");
+    let frame = reader.read_dead_letters("log").unwrap().next().unwrap().unwrap();
+    let (epoch, back) = DeadLetter::from_frame(&frame).unwrap();
+    assert_eq!(epoch, frames[1].epoch);
+    assert_eq!((back.sequence, back.first_item, back.items, back.content), (sequences[1], 4, 2, 3));
+    assert_eq!((&back.payload[..], back.reason.as_str()), (&b"refused"[..], "400 bad date"));
+}
+
+#[test]
+fn rule_17_a_dead_letter_finds_room_in_a_full_directory() {
+    let bench = Bench::with(|o| {
+        o.max_size = Some(16 << 20);
+        o.log.segment_size = Some(1 << 20);
+    });
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    let until = Instant::now() + Duration::from_secs(20);
+    while !bench.path().join("dead/log/spare-0").exists() {
+        assert!(Instant::now() < until, "the spare is there from the start");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let big = Bytes::from(vec![1; 900_000]);
+    while log.append(1, big.clone(), 1).and_then(|a| a.wait()).is_ok() {}
+    let batch = c.next_batch(1).unwrap().unwrap();
+    let letter = |n: u32| DeadLetter {
+        sequence: batch.frames[0].sequence,
+        first_item: n,
+        items: 1,
+        content: 1,
+        payload: Bytes::from(vec![2; 50_000]),
+        reason: "no".to_owned(),
+    };
+    for n in 0..200 {
+        c.park(letter(n)).unwrap();
+    }
+    let mut letters = bench.reader().read_dead_letters("log").unwrap();
+    let mut last = 0;
+    while last < 199 {
+        assert!(Instant::now() < until, "the newest are kept, and seen soon: {last}");
+        while let Some(frame) = letters.next().unwrap() {
+            last = DeadLetter::from_frame(&frame).unwrap().1.first_item;
+        }
+    }
+}
+
+#[test]
+fn rule_3_a_spare_is_filled_while_the_log_is_quiet_and_used() {
+    let bench = Bench::with(|o| o.log.segment_size = Some(512 << 10));
+    let log = bench.log();
+    let sequences = append(&log, 0..1, 1000);
+    let until = Instant::now() + Duration::from_secs(20);
+    let spare = || {
+        let mut entries = bench.log_dir().read_dir().unwrap().map(|e| e.unwrap());
+        entries
+            .any(|e| e.file_name().to_string_lossy().starts_with("spare-") && e.metadata().unwrap().len() == 512 << 10)
+    };
+    while !spare() {
+        assert!(Instant::now() < until);
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    append(&log, 1..1000, 1000);
+    let mut c = cursor(&log, "c");
+    assert_eq!(numbers(&drain(&mut c)), (0..1000).collect::<Vec<_>>());
+    c.ack(sequences[0], u64::MAX, 0).unwrap();
+}
+
+#[test]
+fn rule_22_one_owner_and_private_files() {
+    use std::os::unix::fs::MetadataExt;
+    let mut bench = Bench::new();
+    append(&bench.log(), 0..1, 10);
+    cursor(&bench.log(), "c");
+    let error = Spool::open(bench.path(), bench.options.clone()).unwrap_err();
+    assert!(error.is_owned() && error.to_string().contains(&std::process::id().to_string()), "{error}");
+    let mut open = vec![bench.path().to_owned()];
+    while let Some(path) = open.pop() {
+        let found = path.metadata().unwrap();
+        let mode = found.mode() & 0o777;
+        assert_eq!(mode, if found.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+        if found.is_dir() {
+            open.extend(path.read_dir().unwrap().map(|e| e.unwrap().path()));
+        }
+    }
+    let link = bench.path().with_extension("link");
+    std::os::unix::fs::symlink(bench.path(), &link).unwrap();
+    bench.spool.take().unwrap().close().unwrap();
+    let refused = Spool::open(&link, bench.options.clone()).map(|_| ());
+    #[allow(clippy::disallowed_methods, reason = "made by this test")]
+    std::fs::remove_file(&link).unwrap();
+    assert!(refused.is_err(), "a link is not a data directory");
+    bench.open();
+}
+
+#[test]
+fn a_cursor_name_is_one_handle_at_a_time() {
+    let bench = Bench::new();
+    let log = bench.log();
+    let first = cursor(&log, "c");
+    assert!(log.cursor("c", Start::Oldest, Need::Required).is_err());
+    drop(first);
+    cursor(&log, "c");
+}
+
+#[test]
+fn a_new_cursor_starts_at_the_oldest_or_after_the_newest() {
+    let bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..5, 10);
+    let mut newest = log.cursor("newest", Start::Newest, Need::Required).unwrap();
+    assert!(drain(&mut newest).is_empty());
+    append(&log, 5..7, 10);
+    assert_eq!(numbers(&drain(&mut newest)), [5, 6]);
+    assert_eq!(newest.pending().items, 2);
+    assert_eq!(numbers(&drain(&mut cursor(&log, "oldest"))), (0..7).collect::<Vec<_>>());
+}
