@@ -21,7 +21,7 @@ use super::record::{Item, Point, Record, type_name, value_of};
 pub enum Detail {
     /// One line with the first attributes that tell something.
     Brief,
-    /// One line with every attribute.
+    /// One line with every attribute, those that tell something first.
     Line,
     /// One line, then every attribute, the scope and the resource on lines of their own.
     Full,
@@ -77,7 +77,7 @@ impl Renderer {
         }
         match self.detail {
             Detail::Brief => self.brief_attributes(out, record.attributes()),
-            Detail::Line => record.attributes().iter().for_each(|attribute| self.attribute(out, " ", "", attribute)),
+            Detail::Line => self.line_attributes(out, record.attributes()),
             Detail::Full => self.all_fields(out, record),
         }
         out.push('\n');
@@ -121,8 +121,13 @@ impl Renderer {
         }
     }
 
+    fn line_attributes(&self, out: &mut String, attributes: &[KeyValue]) {
+        let (plumbing, telling): (Vec<_>, Vec<_>) = attributes.iter().partition(|attribute| is_plumbing(attribute));
+        telling.into_iter().chain(plumbing).for_each(|attribute| self.attribute(out, " ", "", attribute));
+    }
+
     fn brief_attributes(&self, out: &mut String, attributes: &[KeyValue]) {
-        let telling = || attributes.iter().filter(|attribute| !PLUMBING.contains(&attribute.key.as_str()));
+        let telling = || attributes.iter().filter(|attribute| !is_plumbing(attribute));
         telling().take(BRIEF_ATTRIBUTES).for_each(|attribute| self.attribute(out, " ", "", attribute));
         let left = telling().count().saturating_sub(BRIEF_ATTRIBUTES);
         if left > 0 {
@@ -176,6 +181,10 @@ impl Renderer {
         let style = if self.styled { style } else { Style::new() };
         out.push_str(&format!("{style}{text}{style:#}"));
     }
+}
+
+fn is_plumbing(attribute: &KeyValue) -> bool {
+    PLUMBING.contains(&attribute.key.as_str())
 }
 
 /// UTC to the millisecond: what fits a line; JSON has it all.

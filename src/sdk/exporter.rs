@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use opentelemetry::Context;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_proto::transform::logs::tonic::group_logs_by_resource_and_scope;
@@ -45,6 +46,8 @@ pub struct LogExporter {
     status: Arc<Status>,
     /// Items handed to the log, and those that it held at the start.
     accepted: AtomicU64,
+    /// Items refused since the last that were not.
+    refused: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -73,7 +76,8 @@ impl LogExporter {
         let delivery = Delivery::start(cursor, client, drain).map_err(BuildError::Thread)?;
         let status = Arc::clone(delivery.status());
         let running = Mutex::new(Some(Running { spool, log, delivery }));
-        Ok(Self { resource: ResourceAttributesWithSchema::default(), running, status, accepted })
+        let (resource, refused) = (ResourceAttributesWithSchema::default(), AtomicU64::new(0));
+        Ok(Self { resource, running, status, accepted, refused })
     }
 
     /// How delivery goes: what was sent and parked, and the endpoint's last error.
@@ -88,6 +92,24 @@ impl LogExporter {
         let ack = log.append(Signal::Logs.tag(), payload, items).map_err(failure)?;
         self.accepted.fetch_add(items.into(), Ordering::Relaxed);
         Ok(ack)
+    }
+
+    /// Tells when records begin to be refused and when that ends: the SDK's simple processor hides the error, and the
+    /// batch processor drops the batch.
+    fn tell(&self, items: u32, answer: &OTelSdkResult) {
+        // A subscriber that makes records of this would come back here.
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        match answer {
+            Ok(()) => match self.refused.swap(0, Ordering::Relaxed) {
+                0 => {}
+                refused => tracing::info!(refused, "log records are stored again"),
+            },
+            Err(error) => {
+                if self.refused.fetch_add(items.into(), Ordering::Relaxed) == 0 {
+                    tracing::warn!(%error, "log records are refused and lost until this mends");
+                }
+            }
+        }
     }
 
     fn close(&self, limit: Duration) -> OTelSdkResult {
@@ -130,7 +152,12 @@ impl opentelemetry_sdk::logs::LogExporter for LogExporter {
         }
         let resource_logs = group_logs_by_resource_and_scope(&batch, &self.resource);
         let payload = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
-        self.append(payload.into(), items)?.await.map(drop).map_err(failure)
+        let answer = match self.append(payload.into(), items) {
+            Ok(ack) => ack.await.map(drop).map_err(failure),
+            Err(error) => Err(error),
+        };
+        self.tell(items, &answer);
+        answer
     }
 
     /// Lets a working endpoint take what is left, for a second at most, then closes the log. What an endpoint that is
