@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use tokio::sync::watch;
 
 use super::admission::Admission;
-use super::receive::Receive;
+use super::receive::{Patience, Receive};
 use super::{Settings, grpc, http, server};
 use crate::listen::{self, BindError};
 use crate::receivers::Intake;
@@ -18,6 +18,7 @@ pub struct Bound {
     grpc: Option<(TcpListener, usize)>,
     http: Option<(TcpListener, usize)>,
     admission: Admission,
+    pub(super) patience: Patience,
 }
 
 /// Takes the ports of the receiver with this id (`otlp`, `otlp/name`). Connections wait until [`Bound::serve`].
@@ -36,7 +37,7 @@ pub fn bind(id: &str, settings: &Settings) -> Result<Bound, BindError> {
         Some(http) => Some((listen(http.endpoint, "http")?, http.max_body_bytes)),
         None => None,
     };
-    Ok(Bound { grpc, http, admission: Admission::default() })
+    Ok(Bound { grpc, http, admission: Admission::default(), patience: Patience::default() })
 }
 
 impl Bound {
@@ -58,19 +59,24 @@ impl Bound {
         self.http.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
+    fn receive(&self, intake: &Intake, limit: usize, limit_key: &'static str) -> Receive {
+        let (intake, admission) = (intake.clone(), self.admission.clone());
+        Receive { intake, admission, patience: self.patience, limit, limit_key }
+    }
+
     /// Answers requests until `shutdown` completes; then stops accepting, finishes what is in flight, and returns.
     /// How long that may take is for the caller to bound.
     ///
     /// # Errors
     /// When the sockets cannot be handed to the runtime.
-    pub async fn serve(self, intake: Intake, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn serve(mut self, intake: Intake, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let (stop, stopped) = watch::channel(());
-        let grpc = listener(self.grpc)?;
-        let http = listener(self.http)?;
+        let grpc = listener(self.grpc.take())?;
+        let http = listener(self.http.take())?;
         let servers = async {
             let grpc = async {
                 let Some((listener, limit)) = grpc else { return };
-                let receive = receive(&intake, &self.admission, limit, "protocols.grpc.max_recv_msg_size_mib");
+                let receive = self.receive(&intake, limit, "protocols.grpc.max_recv_msg_size_mib");
                 let handler = move |request| {
                     let receive = receive.clone();
                     async move { grpc::serve(&receive, request).await }
@@ -79,7 +85,7 @@ impl Bound {
             };
             let http = async {
                 let Some((listener, limit)) = http else { return };
-                let receive = receive(&intake, &self.admission, limit, "protocols.http.max_request_body_size");
+                let receive = self.receive(&intake, limit, "protocols.http.max_request_body_size");
                 let handler = move |request| {
                     let receive = receive.clone();
                     async move { http::serve(&receive, request).await }
@@ -95,10 +101,6 @@ impl Bound {
         tokio::join!(servers, stopping);
         Ok(())
     }
-}
-
-fn receive(intake: &Intake, admission: &Admission, limit: usize, limit_key: &'static str) -> Receive {
-    Receive { intake: intake.clone(), admission: admission.clone(), limit, limit_key }
 }
 
 fn listener(socket: Option<(TcpListener, usize)>) -> io::Result<Option<(tokio::net::TcpListener, usize)>> {

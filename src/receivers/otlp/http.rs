@@ -18,7 +18,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Answers one request.
 pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Response<Reply> {
     let (head, body) = request.into_parts();
-    let mut body = BodyReader::new(body);
+    let mut body = BodyReader::new(body, receive.patience.body);
     match export(receive, &head, &mut body).await {
         // An empty Export…ServiceResponse has no bytes; `partial_success` unset is full success.
         Ok(()) => answer(StatusCode::OK, PROTOBUF, Vec::new()),

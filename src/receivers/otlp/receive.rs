@@ -8,17 +8,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use hyper::body::{Body, Incoming};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::{Admission, Permit};
 use super::refusal::Refusal;
 use crate::otlp::{self, Signal};
 use crate::receivers::Intake;
 
-/// How long a request may wait for memory before it is sent away.
-const ADMIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request may take before its records are on their way to the disk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Waiting for memory; then it is sent away.
+    pub(super) admit: Duration,
+    /// Arriving.
+    pub(super) body: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { admit: Duration::from_secs(10), body: Duration::from_secs(30) }
+    }
+}
+
 /// How much of a refused body is read on, in bytes, and for how long.
 const MAX_DISCARD: usize = 64 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,6 +41,7 @@ const LARGE: usize = 64 << 10;
 pub(super) struct Receive {
     pub(super) intake: Intake,
     pub(super) admission: Admission,
+    pub(super) patience: Patience,
     /// The largest request in bytes, before and after inflation.
     pub(super) limit: usize,
     /// The setting of that limit.
@@ -55,9 +67,16 @@ impl Receive {
             return Err(self.too_large());
         }
         if gzip {
-            in_time(self.admission.admit_compressed(bytes)).await
+            self.in_time(self.admission.admit_compressed(bytes)).await
         } else {
-            in_time(self.admission.admit_message(bytes)).await
+            self.in_time(self.admission.admit_message(bytes)).await
+        }
+    }
+
+    async fn in_time(&self, admission: impl Future<Output = Option<Permit>>) -> Result<Permit, Refusal> {
+        match timeout(self.patience.admit, admission).await {
+            Ok(Some(permit)) => Ok(permit),
+            Ok(None) | Err(_) => Err(Refusal::Busy),
         }
     }
 
@@ -66,7 +85,7 @@ impl Receive {
     pub(super) async fn store(&self, signal: Signal, received: Received) -> Result<(), Refusal> {
         let opened = if received.gzip {
             let mut permit =
-                in_time(self.admission.admit_message(claimed_size(&received.bytes).min(self.limit))).await?;
+                self.in_time(self.admission.admit_message(claimed_size(&received.bytes).min(self.limit))).await?;
             let receive = self.clone();
             off_the_loop(received.bytes.len() > LARGE, move || {
                 let message = receive.inflate(&received.bytes, &mut permit)?;
@@ -114,13 +133,6 @@ fn claimed_size(gzip: &[u8]) -> usize {
     gzip.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize)
 }
 
-async fn in_time(admission: impl Future<Output = Option<Permit>>) -> Result<Permit, Refusal> {
-    match timeout(ADMIT_TIMEOUT, admission).await {
-        Ok(Some(permit)) => Ok(permit),
-        Ok(None) | Err(_) => Err(Refusal::Busy),
-    }
-}
-
 /// Runs work that takes a while on a thread where it holds up no other request.
 async fn off_the_loop<T: Send + 'static>(
     is_long: bool,
@@ -136,12 +148,13 @@ async fn off_the_loop<T: Send + 'static>(
 #[derive(Debug)]
 pub(super) struct BodyReader {
     body: Incoming,
-    deadline: tokio::time::Instant,
+    patience: Duration,
+    deadline: Instant,
 }
 
 impl BodyReader {
-    pub(super) fn new(body: Incoming) -> Self {
-        Self { body, deadline: tokio::time::Instant::now() + BODY_TIMEOUT }
+    pub(super) fn new(body: Incoming, patience: Duration) -> Self {
+        Self { body, patience, deadline: Instant::now() + patience }
     }
 
     /// The length that the sender announced; 0 when it did not.
@@ -152,7 +165,7 @@ impl BodyReader {
     /// Reads on and forgets, so that a sender who has not finished yet comes to read the answer: closing the
     /// connection in its face would often lose it.
     pub(super) async fn discard(&mut self) {
-        self.deadline = self.deadline.min(tokio::time::Instant::now() + DISCARD_TIMEOUT);
+        self.deadline = self.deadline.min(Instant::now() + DISCARD_TIMEOUT);
         let mut left = MAX_DISCARD;
         while let Ok(Some(data)) = self.next().await
             && left > data.len()
@@ -165,8 +178,8 @@ impl BodyReader {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
-            let Ok(frame) = tokio::time::timeout_at(self.deadline, frame).await else {
-                return Err(Refusal::Slow(BODY_TIMEOUT));
+            let Ok(frame) = timeout_at(self.deadline, frame).await else {
+                return Err(Refusal::Slow(self.patience));
             };
             match frame.transpose().map_err(Refusal::Broken)? {
                 None => return Ok(None),

@@ -25,6 +25,7 @@ use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use tonic_types::StatusExt;
 
+use super::receive::Patience;
 use super::{Admission, GrpcSettings, HttpSettings, Settings, bind};
 use crate::otlp::Signal;
 use crate::receivers::Intake;
@@ -47,6 +48,10 @@ impl Lab {
     }
 
     fn with(signals: &[Signal], options: LogOptions, admission: Admission) -> Self {
+        Self::with_patience(signals, options, admission, Patience::default())
+    }
+
+    fn with_patience(signals: &[Signal], options: LogOptions, admission: Admission, patience: Patience) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::open(directory.path(), Options::default()).unwrap();
         let log = |signal: &Signal| (*signal, spool.log_with(signal.name(), options.clone()).unwrap());
@@ -56,7 +61,8 @@ impl Lab {
             grpc: Some(GrpcSettings { endpoint: any, ..GrpcSettings::default() }),
             http: Some(HttpSettings { endpoint: any, ..HttpSettings::default() }),
         };
-        let bound = bind("otlp", &settings).unwrap().sharing(admission);
+        let mut bound = bind("otlp", &settings).unwrap().sharing(admission);
+        bound.patience = patience;
         let (grpc, http) = (bound.grpc_addr().unwrap(), bound.http_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let served = bound.serve(intake.clone(), async move { drop(stopped.await) });
@@ -408,6 +414,46 @@ async fn requests_together_hold_no_more_than_is_admitted() {
         client.await.unwrap().unwrap();
     }
     assert_eq!(lab.stored(Signal::Logs).len(), 40);
+}
+
+/// Gives up quickly.
+fn impatient(admission: Admission) -> Lab {
+    let patience = Patience { admit: Duration::from_millis(50), body: Duration::from_millis(300) };
+    Lab::with_patience(&[Signal::Logs], Options::default().log, admission, patience)
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let lab = impatient(Admission::default());
+    let head =
+        format!("POST /v1/logs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{PROTOBUF}Content-Length: 100\r\n\r\n");
+    let answer = lab.raw(head.into_bytes()).await;
+    assert_eq!(answer.status, 408);
+    assert_eq!(answer.rpc_status().code, Code::DeadlineExceeded as i32);
+    assert!(lab.stored(Signal::Logs).is_empty());
+}
+
+#[tokio::test]
+async fn who_waits_too_long_for_memory_is_sent_away() {
+    let lab = impatient(Admission::new(3 << 10));
+    let head = format!("POST /v1/logs HTTP/1.1\r\nHost: x\r\n{PROTOBUF}Content-Length: 2048\r\n\r\n");
+    let mut holder = TcpStream::connect(lab.http).unwrap();
+    holder.write_all(head.as_bytes()).unwrap();
+    let refused = async {
+        loop {
+            let status = lab.logs_client().await.export(logs(1, "a")).await.err();
+            if let Some(status) = status {
+                break status;
+            }
+        }
+    };
+    let status = tokio::time::timeout(Duration::from_secs(10), refused).await.expect("never refused");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.get_details_retry_info().is_some());
+    drop(holder);
+    // Its memory comes back.
+    let taken = async { while lab.logs_client().await.export(logs(1, "a")).await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(10), taken).await.expect("never taken again");
 }
 
 #[tokio::test]
