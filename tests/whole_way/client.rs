@@ -13,7 +13,7 @@ use opentelemetry_sdk::logs::{BatchConfigBuilder, BatchLogProcessor, LogBatch, L
 use crate::support::wait_for;
 
 /// Records in one request.
-const BATCH: usize = 200;
+pub(crate) const BATCH: usize = 200;
 /// Between two records, so that the load lasts long enough to be interrupted.
 const PACE: Duration = Duration::from_micros(500);
 /// Between two tries of a request that failed.
@@ -38,8 +38,11 @@ impl LogExporter for UntilAcked {
     #[allow(clippy::disallowed_methods, reason = "the SDK's export thread has no timer of a runtime")]
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
         let records: Vec<_> = batch.iter().collect();
-        while self.exporter.export(LogBatch::new(&records)).await.is_err() {
-            self.failed.fetch_add(1, Ordering::SeqCst);
+        while let Err(error) = self.exporter.export(LogBatch::new(&records)).await {
+            // Shown when the test fails.
+            if self.failed.fetch_add(1, Ordering::SeqCst) % 100 == 0 {
+                println!("the agent did not take {} records: {error}", records.len());
+            }
             std::thread::sleep(RETRY);
         }
         self.acked.fetch_add(records.len() as u64, Ordering::SeqCst);
@@ -50,10 +53,15 @@ impl LogExporter for UntilAcked {
 impl Client {
     /// Sends records with `test.sequence` from `first` on, `count` of them, to the agent's gRPC port.
     pub(crate) fn start(agent: SocketAddr, first: i64, count: i64) -> Self {
+        Self::start_with(agent, first, count, 0)
+    }
+
+    /// As `start`, each record longer by `padding` bytes.
+    pub(crate) fn start_with(agent: SocketAddr, first: i64, count: i64, padding: usize) -> Self {
         let acked = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(AtomicU64::new(0));
         let client = Self { acked: Arc::clone(&acked), failed: Arc::clone(&failed), count: count.unsigned_abs() };
-        std::thread::spawn(move || send(agent, first..first + count, acked, failed));
+        std::thread::spawn(move || send(agent, first..first + count, padding, acked, failed));
         client
     }
 
@@ -71,7 +79,13 @@ impl Client {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the pace of an application")]
-fn send(agent: SocketAddr, sequences: std::ops::Range<i64>, acked: Arc<AtomicU64>, failed: Arc<AtomicU64>) {
+fn send(
+    agent: SocketAddr,
+    sequences: std::ops::Range<i64>,
+    padding: usize,
+    acked: Arc<AtomicU64>,
+    failed: Arc<AtomicU64>,
+) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _inside = runtime.enter();
     let exporter = OtlpExporter::builder().with_tonic().with_endpoint(format!("http://{agent}")).build().unwrap();
@@ -84,7 +98,7 @@ fn send(agent: SocketAddr, sequences: std::ops::Range<i64>, acked: Arc<AtomicU64
     for sequence in sequences {
         let mut record = logger.create_log_record();
         record.set_severity_number(Severity::Info);
-        record.set_body(AnyValue::from(format!("record {sequence} of the whole way")));
+        record.set_body(AnyValue::from(format!("record {sequence} of the whole way{}", " ".repeat(padding))));
         record.add_attribute("test.sequence", sequence);
         logger.emit(record);
         std::thread::sleep(PACE);

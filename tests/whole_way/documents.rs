@@ -21,14 +21,30 @@ impl Documents {
 
     /// Every `test.sequence` from `first` up to `end` is there; how many documents are beyond the first of each.
     pub(crate) fn assert_sequences(&self, first: i64, end: i64) -> usize {
-        let all: Vec<i64> = self.0.iter().filter_map(|d| d["attributes"]["test.sequence"].as_i64()).collect();
-        let distinct: BTreeSet<i64> = all.iter().copied().collect();
+        let (distinct, duplicates) = self.sequences();
         let missing: Vec<i64> = (first..end).filter(|sequence| !distinct.contains(sequence)).collect();
         let shown = &missing[..missing.len().min(10)];
         assert!(missing.is_empty(), "{} acknowledged records are not in OpenSearch, first {shown:?}", missing.len());
         let invented: Vec<&i64> = distinct.iter().filter(|s| !(first..end).contains(*s)).collect();
         assert!(invented.is_empty(), "sequences that nobody sent: {invented:?}");
-        all.len() - distinct.len()
+        duplicates
+    }
+
+    /// The distinct values of `test.sequence`, and how many documents are beyond the first of each.
+    pub(crate) fn sequences(&self) -> (BTreeSet<i64>, usize) {
+        let all: Vec<i64> = self.0.iter().filter_map(|d| d["attributes"]["test.sequence"].as_i64()).collect();
+        let distinct: BTreeSet<i64> = all.iter().copied().collect();
+        let duplicates = all.len() - distinct.len();
+        (distinct, duplicates)
+    }
+
+    /// The records that `collector.loss` documents name as lost, each told once.
+    pub(crate) fn told_lost(&self) -> u64 {
+        let told = self.0.iter().filter(|d| name(d) == Some("collector.loss")).map(|d| &d["attributes"]);
+        let counts: BTreeMap<&str, u64> = told
+            .map(|a| (a["log.record.uid"].as_str().unwrap_or(""), a["collector.loss.count"].as_u64().unwrap_or(0)))
+            .collect();
+        counts.values().sum()
     }
 
     /// The first record of this event with this attribute value; its time must lie in the window, its identity be its own.
@@ -63,13 +79,11 @@ impl Documents {
         told.collect::<Vec<_>>().join(", ")
     }
 
-    /// Prints one document of each event.
-    pub(crate) fn show_one_of_each_event(&self) {
-        let mut shown = BTreeSet::new();
-        for document in &self.0 {
-            if let Some(name) = name(document).filter(|name| shown.insert(*name)) {
-                println!("document of {name}:\n{document:#}");
-            }
+    /// Prints one document of each of these events.
+    pub(crate) fn show_one_of_each(&self, events: &[&str]) {
+        for event in events {
+            let document = self.0.iter().find(|d| name(d) == Some(event));
+            println!("document of {event}:\n{:#}", document.unwrap_or_else(|| panic!("no {event}")));
         }
     }
 }

@@ -24,6 +24,16 @@ const RECORD_LIMIT: Duration = Duration::from_secs(30);
 const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 const OUTAGE: Duration = Duration::from_secs(60);
 
+/// What story 1 brings to OpenSearch, beside the records.
+const EVENTS: [&str; 6] = [
+    "kernel.oom.kill",
+    "kernel.process.crash",
+    "kernel.net.tcp_retransmit",
+    "kernel.net.packet_drop",
+    "kernel.task.hung",
+    "collector.probe_state",
+];
+
 /// The gateway is down, kernel events happen, an application sends 10,000 records, and the agent is killed in the middle.
 /// When the gateway is there, everything acknowledged and every event is in OpenSearch.
 #[test]
@@ -53,7 +63,7 @@ fn a_killed_agent_and_an_absent_gateway_lose_nothing() {
     println!("figure: story 1: {RECORDS} records acked, killed at {at_kill}, {sent_again} requests sent again");
     println!("figure: story 1: {RECORDS} in OpenSearch, lost 0, duplicates {duplicates}, drained in {drained:.1?}");
     println!("figure: story 1: {}", documents.events());
-    documents.show_one_of_each_event();
+    documents.show_one_of_each(&EVENTS);
     stage.stop();
 }
 
@@ -81,13 +91,41 @@ fn a_gateway_that_answers_500_for_a_minute_parks_nothing() {
     let back = Instant::now();
     stage.wait_drained(DRAIN_LIMIT);
     let drained = back.elapsed();
-    assert_eq!(stage.parked(), 0, "a gateway's 500 must not park anything");
+    assert_eq!(stage.ledger("parked"), 0, "a gateway's 500 must not park anything");
     let documents = stage.documents();
     let duplicates = documents.assert_sequences(0, 5_000);
     witnessed.assert_in(&documents);
     println!("figure: story 2: OpenSearch away {:.0?}, {waiting} records waited, parked 0", back - down);
     println!("figure: story 2: 5000 in OpenSearch, lost 0, duplicates {duplicates}, drained in {drained:.1?}");
     assert_eq!(sent_again, 0, "the agent's clients must not notice the outage");
+    stage.stop();
+}
+
+/// A limit that the operator set takes the oldest records while the gateway is away: what did not arrive is told, to the record.
+#[test]
+fn what_a_limit_took_is_told_in_opensearch() {
+    const SENT: i64 = 3_000;
+    let _alone = stage::alone();
+    let mut stage = Stage::new();
+    let log = "extensions.disk_buffer.logs.logs";
+    let limits = ["segment_size=1MiB", "max_size=16MiB", "max_frame=4MiB", "retain_size=1MiB", "on_full=drop_oldest"];
+    stage.start_agent_with(&limits.map(|limit| format!("{log}.{limit}")).each_ref().map(String::as_str));
+    // Almost three times what the log may hold.
+    Client::start_with(stage.otlp, 0, SENT, 16_384).finish(DRAIN_LIMIT);
+    stage.gateway.start();
+    stage.wait_drained(DRAIN_LIMIT);
+    let dropped = stage.ledger("dropped");
+    assert!(dropped > 0, "the limit took nothing");
+    stage.wait("the loss told", DRAIN_LIMIT, || stage.documents().told_lost() == dropped);
+    let documents = stage.documents();
+    let arrived = documents.sequences().0.len() as u64;
+    println!("figure: story 3: {SENT} acked, {arrived} in OpenSearch, {dropped} dropped by the limit, all told");
+    let missing = SENT.unsigned_abs() - arrived;
+    assert!(missing <= dropped, "{missing} records did not arrive, but only {dropped} are told as dropped");
+    // What was on its way when the limit took it is charged as dropped, and may arrive all the same: one request.
+    assert!(dropped - missing <= client::BATCH as u64 * 2, "{missing} did not arrive, {dropped} are told as dropped");
+    assert_eq!(stage.ledger("delivered") + dropped, stage.accepted(), "the ledger closes");
+    documents.show_one_of_each(&["collector.loss"]);
     stage.stop();
 }
 

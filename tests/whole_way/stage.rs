@@ -61,6 +61,11 @@ impl Stage {
 
     /// Starts the agent with `examples/agent.yaml` and waits until it is ready.
     pub(crate) fn start_agent(&mut self) {
+        self.start_agent_with(&[]);
+    }
+
+    /// As `start_agent`, with `--set` of each of these.
+    pub(crate) fn start_agent_with(&mut self, settings: &[&str]) {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/agent.yaml");
         let environment = [
             ("TIDEGATE_OTLP_GRPC", self.otlp.to_string()),
@@ -69,7 +74,9 @@ impl Stage {
             ("TIDEGATE_GATEWAY", self.gateway.grpc.to_string()),
             ("TIDEGATE_DATA_DIR", self.data().display().to_string()),
         ];
-        let mut agent = Agent::start(&environment, [Path::new("--config"), &config]);
+        let mut arguments = vec![Path::new("--config"), &config];
+        arguments.extend(settings.iter().flat_map(|setting| [Path::new("--set"), Path::new(setting)]));
+        let mut agent = Agent::start(&environment, arguments);
         agent.wait_ready(READY_LIMIT);
         self.agent = Some(agent);
     }
@@ -122,12 +129,25 @@ impl Stage {
         Some(pending)
     }
 
-    /// Records in the dead letters, by every cursor's ledger.
-    pub(crate) fn parked(&self) -> u64 {
+    /// What the ledgers of the pipelines' logs say of one column: `delivered`, `parked` or `dropped`.
+    pub(crate) fn ledger(&self, column: &str) -> u64 {
+        let columns = self.ledgers().into_iter().map(|ledger| ledger[column].clone());
+        let records = |column: Value| -> u64 {
+            column.as_object().expect("the ledger has the column").values().map(|n| n.as_u64().unwrap()).sum()
+        };
+        columns.map(records).sum()
+    }
+
+    /// Records that the pipelines' logs accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.ledgers().into_iter().map(|ledger| ledger["accepted"].as_u64().unwrap()).sum()
+    }
+
+    /// The ledgers of the logs that have one cursor each.
+    fn ledgers(&self) -> Vec<Value> {
         let inspection: Value = serde_json::from_str(&self.tidegate(&["spool", "inspect"])).unwrap();
         let logs = inspection["logs"].as_array().unwrap();
-        let ledgers = logs.iter().map(|log| log["ledger"]["parked"].as_object().expect("a ledger has parked"));
-        ledgers.flat_map(|parked| parked.values()).map(|records| records.as_u64().unwrap()).sum()
+        logs.iter().filter(|log| log["name"] != "self").map(|log| log["ledger"].clone()).collect()
     }
 
     fn tidegate(&self, arguments: &[&str]) -> String {
