@@ -39,6 +39,7 @@ mod yaml;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use check::DataDir;
@@ -54,8 +55,8 @@ pub use units::duration_argument;
 /// The configuration that runs when none is named.
 pub const DEFAULT_YAML: &str = include_str!("default.yaml");
 
-/// Where a configuration comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Where a configuration comes from. `Debug` shows the names of environment variables, never their values.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Sources {
     /// Files in the order in which they merge, as `path`, `file:path` or `env:NAME`; empty: [`DEFAULT_YAML`].
     pub files: Vec<String>,
@@ -67,6 +68,20 @@ pub struct Sources {
     pub env: BTreeMap<String, String>,
     /// Whether the process is root, which decides the default data directory.
     pub root: bool,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Taken apart, so that a new field has to be thought of here.
+        let Self { files, sets, data_dir, env, root } = self;
+        f.debug_struct("Sources")
+            .field("files", files)
+            .field("sets", &sets.iter().filter_map(|set| set.split('=').next()).collect::<Vec<_>>())
+            .field("data_dir", data_dir)
+            .field("env", &env.keys().collect::<Vec<_>>())
+            .field("root", root)
+            .finish()
+    }
 }
 
 impl Sources {

@@ -142,3 +142,70 @@ pub(super) fn percent(node: &Node) -> Result<u8, Problem> {
     let number = scalar.text.strip_suffix('%').map(str::trim_end).and_then(|number| number.parse::<u8>().ok());
     number.filter(|share| *share < 100).ok_or_else(|| not(EXPECTED, scalar).suggest("write `5%`"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("0s", 0),
+            ("5s", 5_000_000_000),
+            ("+5s", 5_000_000_000),
+            ("1m30s", 90_000_000_000),
+            ("100ms", 100_000_000),
+            ("1.5h", 5_400_000_000_000),
+            (".5s", 500_000_000),
+            ("1.s", 1_000_000_000),
+            ("250us", 250_000),
+            ("250µs", 250_000),
+            ("7ns", 7),
+            ("72h0m0s", 259_200_000_000_000),
+            ("0.000000001s", 1),
+        ] {
+            assert_eq!(duration_argument(text), Ok(Duration::from_nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused() {
+        for text in ["", "s", ".s", "5", "-5s", "5 s", "1.2.3s", "5S", "5sec", "1e3s", "٣s", "300000000000h"] {
+            assert!(duration_argument(text).is_err(), "{text}");
+        }
+        assert_eq!(duration_argument("2540400h").map(|longest| longest.as_secs()), Ok(2_540_400 * 3600));
+    }
+
+    #[test]
+    fn sizes_have_binary_and_decimal_units() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("4096", Some(4096)),
+            ("12B", Some(12)),
+            ("64MiB", Some(64 << 20)),
+            ("64 MiB", Some(64 << 20)),
+            ("10GiB", Some(10 << 30)),
+            ("1TiB", Some(1 << 40)),
+            ("100MB", Some(100_000_000)),
+            ("1kB", Some(1000)),
+            ("1GB", Some(1_000_000_000)),
+            ("64M", None),
+            ("64mib", None),
+            ("MiB", None),
+            ("-1", None),
+            ("1.5GiB", None),
+            ("18446744073709551616", None),
+            ("16777216TiB", None),
+        ] {
+            assert_eq!(parse_size(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_largest_unit_without_a_fraction() {
+        assert_eq!(size_text(64 << 20), "64MiB");
+        assert_eq!(size_text(1536), "1536 bytes");
+        assert_eq!(size_text(0), "0 bytes");
+    }
+}

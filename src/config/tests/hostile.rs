@@ -213,3 +213,11 @@ fn a_long_line_is_shown_in_part() {
         assert!(fault.snippet.is_none_or(|snippet| snippet.text.chars().count() <= 400));
     }
 }
+
+#[test]
+fn the_sources_do_not_show_values() {
+    let set = "exporters.otlp.headers={authorization: hunter2}".to_owned();
+    let sources = Sources { env: env(&[("TOKEN", "hunter2")]), sets: vec![set], ..sources(Vec::new()) };
+    let shown = format!("{sources:?}");
+    assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
+}
