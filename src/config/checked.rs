@@ -71,7 +71,7 @@ pub enum ExporterSettings {
 pub struct Pipeline {
     /// Its signal and name.
     pub id: PipelineId,
-    /// The name of its log: safe as a file name, and no other pipeline's.
+    /// The name of its log, and of no other pipeline's.
     pub log: String,
     /// The options of its log.
     pub options: LogOptions,
@@ -82,8 +82,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// The name of this exporter's cursor in this pipeline's log: safe as a file name, the same whichever alias of
-    /// the exporter's type was typed.
+    /// The name of this exporter's cursor in this pipeline's log, as `logs/kernel:file/local`: the same whichever alias
+    /// of the exporter's type was typed.
     #[must_use]
     pub fn cursor_name(&self, exporter: &Id) -> String {
         super::names::cursor_name(&self.id, exporter)

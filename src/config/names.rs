@@ -1,7 +1,6 @@
 //! Names: component and pipeline ids as the Collector spells them, and the names of logs and cursors made of them.
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use super::fault::Problem;
 use super::source::quote;
@@ -79,8 +78,8 @@ fn write_id(f: &mut fmt::Formatter<'_>, kind: &str, name: &str) -> fmt::Result {
 /// Splits an id into type and name, by the Collector's rules.
 pub(super) fn parse_id(text: &str) -> Result<(&str, &str), Problem> {
     const TYPE_CHARS_MAX: usize = 63;
-    // The names of logs and cursors are made of ids, and a file name has at most 255 bytes.
-    const SAFE_BYTES_MAX: usize = 100;
+    // A cursor's name has two ids in it, and is a file name: two names and their types have to fit.
+    const NAME_LENGTH_MAX: usize = 80;
     let (kind, name) = match text.split_once('/') {
         Some((kind, name)) => (kind.trim(), Some(name.trim())),
         None => (text.trim(), None),
@@ -101,9 +100,9 @@ pub(super) fn parse_id(text: &str) -> Result<(&str, &str), Problem> {
             Err(Problem::new(format!("{} is no id: its name has a character that is not allowed", quote(text)))
                 .suggest("a name has letters, digits and punctuation such as `-`, `_`, `.`"))
         }
-        Some(name) if file_name(name).len() > SAFE_BYTES_MAX => {
+        Some(name) if length_in_file_name(name) > NAME_LENGTH_MAX => {
             Err(Problem::new(format!("{} is no id: its name is too long", quote(text)))
-                .suggest(format!("{SAFE_BYTES_MAX} ASCII characters are allowed")))
+                .suggest(format!("{NAME_LENGTH_MAX} letters and digits are allowed")))
         }
         name => Ok((kind, name.unwrap_or_default())),
     }
@@ -120,12 +119,11 @@ pub(super) fn parse_id(text: &str) -> Result<(&str, &str), Problem> {
 /// | `logs/N` where N is `logs`, `traces`, `metrics`, `self`, or starts with one of the first three and a dot | `logs.N` |
 pub(super) fn log_name(pipeline: &PipelineId) -> String {
     let signal = pipeline.signal.name();
-    let name = match pipeline.name() {
+    match pipeline.name() {
         None => signal.to_owned(),
         Some(name) if pipeline.signal == Signal::Logs && !is_reserved(name) => name.to_owned(),
         Some(name) => format!("{signal}.{name}"),
-    };
-    file_name(&name)
+    }
 }
 
 fn is_reserved(name: &str) -> bool {
@@ -135,26 +133,14 @@ fn is_reserved(name: &str) -> bool {
             .any(|signal| name.strip_prefix(signal.name()).is_some_and(|r| r.is_empty() || r.starts_with('.')))
 }
 
-/// The name of a cursor: pipeline, colon, canonical exporter id.
+/// The name of a cursor: pipeline, colon, canonical exporter id, as `logs/kernel:file/local`.
 pub(super) fn cursor_name(pipeline: &PipelineId, exporter: &Id) -> String {
-    format!("{}:{}", file_name(&pipeline.to_string()), file_name(&exporter.to_string()))
+    format!("{pipeline}:{exporter}")
 }
 
-/// An id as a file name, one to one: ASCII letters, digits, `-`, `_` and inner dots stay, a slash becomes `~`, every
-/// other byte `=` and two hex digits. Neither `~` nor `=` may stand in an id, so no two ids meet.
-fn file_name(id: &str) -> String {
-    let mut safe = String::with_capacity(id.len());
-    for (position, byte) in id.bytes().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => safe.push(char::from(byte)),
-            // A leading dot would hide the file, or be the directory itself.
-            b'.' if position > 0 => safe.push('.'),
-            b'/' => safe.push('~'),
-            // Writing to a String cannot fail.
-            _ => write!(safe, "={byte:02X}").unwrap_or_default(),
-        }
-    }
-    safe
+/// How much of a file name a name takes: the log writes as three bytes what is not safe in one.
+fn length_in_file_name(name: &str) -> usize {
+    name.bytes().map(|byte| if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) { 1 } else { 3 }).sum()
 }
 
 #[cfg(test)]
@@ -192,15 +178,18 @@ mod tests {
     #[test]
     fn a_cursor_is_named_by_pipeline_and_exporter() {
         let pipeline = PipelineId::new(Signal::Logs, "kernel");
-        assert_eq!(cursor_name(&pipeline, &Id::new("file", "local")), "logs~kernel:file~local");
-        assert_eq!(cursor_name(&pipeline, &Id::new("otlp", "")), "logs~kernel:otlp");
+        assert_eq!(cursor_name(&pipeline, &Id::new("file", "local")), "logs/kernel:file/local");
+        assert_eq!(cursor_name(&pipeline, &Id::new("otlp", "")), "logs/kernel:otlp");
     }
 
     #[test]
-    fn names_cannot_leave_their_directory() {
-        assert_eq!(log(Signal::Logs, ".."), "=2E.");
-        assert_eq!(log(Signal::Logs, "../../etc"), "=2E.~..~etc");
-        assert_eq!(log(Signal::Logs, "ü:%"), "=C3=BC=3A=25");
+    fn the_longest_ids_make_a_cursor_that_the_log_takes() {
+        let longest = format!("metrics/{}", "/".repeat(26));
+        assert!(parse_id(&longest).is_ok() && parse_id(&format!("{longest}/")).is_err());
+        let pipeline = PipelineId::new(Signal::Metrics, &"/".repeat(26));
+        let names = [log_name(&pipeline), cursor_name(&pipeline, &Id::new("debug", &"n".repeat(80)))];
+        // What `spool` allows.
+        assert!(names.iter().all(|name| length_in_file_name(name) <= 200), "{names:?}");
     }
 
     /// Names as the Collector allows them, with much of what could collide.

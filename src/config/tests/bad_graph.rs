@@ -59,7 +59,7 @@ service: { pipelines: { logs: { receivers: [otlp] } } }";
             (2, "receivers.ot lp", "`ot lp` is no id: its type is not a word", ""),
         ],
     );
-    let long = format!("logs/{}: {{ receivers: [otlp] }}", "n".repeat(101));
+    let long = format!("logs/{}: {{ receivers: [otlp] }}", "n".repeat(81));
     let found = faults(&pipeline(&long));
     assert!(found[0].2.ends_with("its name is too long"), "{found:?}");
 }

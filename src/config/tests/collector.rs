@@ -136,7 +136,7 @@ service: {{ pipelines: {{ logs/app: {{ receivers: [otlp], exporters: [{kind}/gat
         let pipeline = &config.pipelines[0];
         pipeline.cursor_name(&pipeline.exporters[0])
     };
-    assert_eq!(cursor("otlp"), "logs~app:otlp~gateway");
+    assert_eq!(cursor("otlp"), "logs/app:otlp/gateway");
     assert_eq!(cursor("otlp_grpc"), cursor("otlp"));
 }
 
