@@ -26,7 +26,7 @@ fn the_state_of_each_hook_is_a_record() {
         ("kernel.task.hung", "tp_btf/sched_process_hang"),
     ] {
         let record = agent.wait("collector.probe_state", |record| {
-            record.attributes.get("kernel.hook.name").is_some() && record.text("kernel.hook.name") == hook
+            record.has("kernel.hook.name") && record.text("kernel.hook.name") == hook
         });
         assert_eq!(record.scope, "tidegate.agent");
         assert_eq!(record.severity, 9);

@@ -3,8 +3,10 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
+use tidegate::receivers::kernel;
+
 use crate::actions::act;
-use crate::harness::{agent, check_common, now};
+use crate::harness::{Agent, agent, check_common, generous, now};
 
 const HOOK: &str = "tp_btf/signal_deliver";
 
@@ -73,6 +75,34 @@ fn a_handled_signal_is_no_crash() {
     later.wait().expect("wait");
     agent.wait("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(later_pid));
     assert!(agent.all("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(pid)).is_empty());
+}
+
+/// A crash loop must not fill the log: of one executable ten a second are recorded, the rest are counted.
+#[test]
+fn a_crash_loop_of_one_executable_is_limited_and_counted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let shell = directory.path().join("sh");
+    std::fs::copy(which("sh"), &shell).expect("a copy of the shell");
+    let probes = kernel::attach(&generous());
+    let before = probes.counters(HOOK).expect("counters");
+    let began = now();
+    let script = "i=0; while [ $i -lt 60 ]; do \"$0\" -c 'kill -SEGV $$'; i=$((i+1)); done";
+    let output = Command::new("sh").args(["-c", script]).arg(&shell).output().expect("sh");
+    assert!(output.status.code().is_some(), "{output:?}");
+    let seconds = (now() - began) / 1_000_000_000;
+    let after = probes.counters(HOOK).expect("counters");
+    assert_eq!(after.seen, after.suppressed + after.lost + after.emitted, "{after:?}");
+
+    let agent = Agent::start_probes(probes);
+    agent.stop_and_read();
+    let path = shell.to_str().expect("UTF-8");
+    let records = agent.all("kernel.process.crash", |record| {
+        record.has("process.executable.path") && record.text("process.executable.path") == path
+    });
+    let suppressed = after.suppressed - before.suppressed;
+    assert_eq!(records.len() as u64 + suppressed, 60, "{} records, {suppressed} suppressed", records.len());
+    assert!(records.len() as u64 <= 10 * (seconds + 2), "{} records in {seconds} s", records.len());
+    assert!(suppressed > 0, "60 crashes in {seconds} s");
 }
 
 fn which(program: &str) -> std::path::PathBuf {

@@ -3,8 +3,11 @@
 //!
 //! Other programs make events too: every assertion filters on its own pid, port or network namespace.
 
+#![allow(clippy::disallowed_methods, reason = "the tests write kernel settings, read clocks and abort on purpose")]
+
 mod actions;
 mod attach;
+mod binary;
 mod cgroup;
 mod crash;
 mod drops;
@@ -13,3 +16,4 @@ mod hung;
 mod network;
 mod oom;
 mod retransmit;
+mod rights;

@@ -35,16 +35,19 @@ fetch_kernel() {
     echo "$work/$package"
 }
 
-# Prints the path of the test binary.
-build_tests() {
-    cargo test --locked --all-features --test kernel --no-run --message-format=json-render-diagnostics |
-        sed -n 's/.*"name":"kernel".*"executable":"\([^"]*\)".*/\1/p' | tail -1
+# Prints the paths of the test binary and of the agent.
+build() {
+    local built name
+    built=$(cargo test --locked --all-features --test kernel --no-run --message-format=json-render-diagnostics)
+    for name in '"kind":\["test"\].*"name":"kernel"' '"kind":\["bin"\].*"name":"tidegate"'; do
+        sed -n "s/.*$name.*\"executable\":\"\([^\"]*\)\".*/\1/p" <<< "$built" | tail -1
+    done
 }
 
-# Copies a program and the libraries that it needs.
+# Copies a program and the libraries that it needs: put_program PROGRAM [NAME]
 put_program() {
     local library
-    cp "$1" "$guest/bin/"
+    cp "$1" "$guest/bin/${2:-$(basename "$1")}"
     for library in $(ldd "$1" 2> /dev/null | grep -o '/[^ ]*' || true); do
         mkdir -p "$guest$(dirname "$library")"
         cp -n "$library" "$guest$library"
@@ -73,7 +76,7 @@ write_init() {
     cat > "$guest/init" << INIT
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/bin HOME=/tmp
+export PATH=/bin HOME=/tmp TIDEGATE_BIN=/bin/tidegate
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
@@ -94,16 +97,16 @@ INIT
 arguments=("$@")
 [ ${#arguments[@]} -gt 0 ] || arguments=(--test-threads=4)
 kernel=$(fetch_kernel)
-tests=$(build_tests)
-[ -x "$tests" ] || { echo "the test binary was not built" >&2; exit 1; }
+{ read -r tests && read -r agent; } < <(build) || { echo "the tests or the agent were not built" >&2; exit 1; }
 
 guest=$(mktemp -d)
 trap 'rm -rf "$guest"' EXIT
+chmod 755 "$guest" # it becomes the guest's root directory, which other users need too
 mkdir -p "$guest"/{bin,modules,lib64,proc,sys,dev,tmp,run,etc}
 cp "$(command -v busybox)" "$guest/bin/busybox"
-put_program "$tests"
-mv "$guest/bin/$(basename "$tests")" "$guest/bin/kernel-tests"
-strip "$guest/bin/kernel-tests"
+put_program "$tests" kernel-tests
+put_program "$agent" tidegate
+strip "$guest/bin/kernel-tests" "$guest/bin/tidegate"
 for program in "${programs[@]}"; do
     # The busybox of the guest must not stand in for it.
     PATH=$PATH:/usr/sbin:/sbin

@@ -1,29 +1,23 @@
 //! Loads the object and attaches its programs one by one: what one hook lacks, another need not suffer.
 
-use std::error::Error;
 use std::fmt;
+use std::io;
+use std::os::fd::RawFd;
 
-use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, Iter, Program};
-use aya::{Btf, Ebpf, EbpfLoader, Endianness};
+use aya::{Btf, Ebpf, Endianness};
 
-use super::attribution::Attribution;
-use super::attribution::cgroup::CgroupMap;
 use super::btf::KernelTypes;
 use super::catalogue::Kind;
-use super::gaps::Counters;
-use super::hooks::{COUNTING, Hook, Variant, choose};
+use super::gaps::{self, Counters};
+use super::hooks::{Hook, Variant, choose};
 use super::host::Host;
+use super::object::{self, Loaded};
 use super::reasons::Reasons;
 use super::report::{HookReport, State};
 use super::settings::{EventSettings, Settings};
-use super::symbols::Symbols;
 
-/// The compiled programs. `ebpf/MANIFEST` says from what and by what.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/tidegate.bpf.o");
-
-/// Crashes of one executable in a second that are recorded; the rest are counted.
-const CRASHES_PER_EXECUTABLE: u32 = 10;
+/// The kernel's own types.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The attached hooks and what became of each.
 pub struct Probes {
@@ -32,23 +26,6 @@ pub struct Probes {
     pub(super) loaded: Option<Loaded>,
     reports: Vec<HookReport>,
     helpers: Vec<HookReport>,
-}
-
-/// What exists where at least the maps could be made.
-pub(super) struct Loaded {
-    pub(super) ebpf: Ebpf,
-    pub(super) rings: Rings,
-    pub(super) counters: PerCpuArray<MapData, [u64; 5]>,
-    pub(super) attribution: Attribution,
-    pub(super) reasons: Reasons,
-    pub(super) symbols: Symbols,
-}
-
-/// The ways from the kernel to the agent.
-pub(super) struct Rings {
-    pub(super) urgent: RingBuf<MapData>,
-    pub(super) bulk: RingBuf<MapData>,
-    pub(super) cgroups: RingBuf<MapData>,
 }
 
 impl fmt::Debug for Probes {
@@ -81,7 +58,7 @@ impl Probes {
     #[must_use]
     pub fn counters(&self, hook: &str) -> Option<Counters> {
         let hook = Hook::ALL.into_iter().find(|candidate| candidate.counts() && candidate.name() == hook)?;
-        super::gaps::counters(&self.loaded.as_ref()?.counters, hook)
+        gaps::counters(&self.loaded.as_ref()?.counters, hook)
     }
 
     /// How many events are wanted.
@@ -95,36 +72,54 @@ impl Probes {
 /// hook. Call it on the main thread before privileges are dropped and before the async runtime starts.
 #[must_use]
 pub fn attach(settings: &Settings) -> Probes {
-    let btf = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
-    let types = KernelTypes::parse(&btf);
-    let mut attacher = Attacher { settings, types: types.as_ref(), results: Vec::new() };
-    let loaded = attacher.run(&btf);
-    let reports = Kind::KERNEL.into_iter().map(|kind| attacher.event_report(kind)).collect();
+    let btf = std::fs::read(BTF);
+    let types = btf.as_deref().ok().and_then(KernelTypes::parse);
+    let mut attacher = Attacher { settings, types: types.as_ref(), outcomes: Vec::new() };
+    let loaded = attacher.run(btf.as_deref());
+    let main = Kind::KERNEL.into_iter().filter_map(|kind| Some((kind, kind.hook()?)));
+    let reports = main.map(|(kind, hook)| attacher.event_report(kind, hook)).collect();
     let helpers = attacher.helper_reports();
     Probes { settings: settings.clone(), host: Host::read(), loaded, reports, helpers }
+}
+
+/// What became of one hook.
+struct Outcome {
+    hook: Hook,
+    variant: Option<&'static Variant>,
+    report: HookReport,
 }
 
 struct Attacher<'a> {
     settings: &'a Settings,
     types: Option<&'a KernelTypes<'a>>,
-    results: Vec<(HookReport, Hook, Option<&'static Variant>)>,
+    outcomes: Vec<Outcome>,
 }
 
 impl Attacher<'_> {
-    fn run(&mut self, btf: &[u8]) -> Option<Loaded> {
+    fn run(&mut self, btf: Result<&[u8], &io::Error>) -> Option<Loaded> {
         let wanted: Vec<Hook> = Hook::ALL.into_iter().filter(|hook| self.wants(*hook)).collect();
         if wanted.is_empty() {
             return None;
         }
-        let parsed = self.types.and_then(|_| Btf::parse(btf, Endianness::default()).ok());
+        let parsed = match btf {
+            Ok(btf) => self.types.and_then(|_| Btf::parse(btf, Endianness::default()).ok()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.give_up(&wanted, |kind, hook| {
+                    let report = HookReport::refused(kind, hook, error).fix(format!("must be able to read {BTF}"));
+                    HookReport { state: State::Denied, ..report }
+                });
+                return None;
+            }
+            Err(_) => None,
+        };
         let Some(parsed) = parsed else {
             self.give_up(&wanted, |kind, hook| {
                 let report = HookReport::new(kind, hook, State::Missing).error_type("no_btf");
-                report.fix("needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (/sys/kernel/btf/vmlinux)")
+                report.fix(format!("needs a kernel built with CONFIG_DEBUG_INFO_BTF=y ({BTF})"))
             });
             return None;
         };
-        let mut ebpf = match load(self.settings, &parsed) {
+        let mut ebpf = match object::load(self.settings, &parsed) {
             Ok(ebpf) => ebpf,
             Err(error) => {
                 self.give_up(&wanted, |kind, hook| HookReport::refused(kind, hook, &error));
@@ -133,30 +128,38 @@ impl Attacher<'_> {
         };
         let reasons = self.types.map(Reasons::read).unwrap_or_default();
         // Before the hook is attached: a benign reason must not be recorded once either.
-        if let Err(error) = ignore_reasons(&mut ebpf, &reasons.ignored(&self.settings.packet_drop.ignore_reasons)) {
+        let ignored = reasons.ignored(&self.settings.packet_drop.ignore_reasons);
+        if let Err(error) = object::ignore_reasons(&mut ebpf, &ignored) {
             tracing::warn!(%error, "every drop reason is recorded, also the benign ones");
         }
+        let mut programs = Vec::new();
         for hook in wanted {
-            let result = self.attach_one(&mut ebpf, &parsed, hook);
-            self.results.push(result);
+            programs.extend(self.attach_one(&mut ebpf, &parsed, hook).map(|fd| (hook, fd)));
         }
-        take_maps(ebpf, reasons)
+        Loaded::new(ebpf, programs, reasons)
     }
 
     fn give_up(&mut self, wanted: &[Hook], report: impl Fn(Option<Kind>, Hook) -> HookReport) {
-        self.results.extend(wanted.iter().map(|hook| (report(serves(*hook), *hook), *hook, None)));
+        let outcome = |hook: &Hook| Outcome { hook: *hook, variant: None, report: report(serves(*hook), *hook) };
+        self.outcomes.extend(wanted.iter().map(outcome));
     }
 
-    fn attach_one(&self, ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> (HookReport, Hook, Option<&'static Variant>) {
+    /// The attached program's descriptor.
+    fn attach_one(&mut self, ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Option<RawFd> {
         let kind = serves(hook);
-        let Some(variant) = self.variant(hook) else {
-            return (self.no_variant(hook), hook, None);
+        let variant = self.variant(hook);
+        let attached = variant.map(|variant| object::attach(ebpf, btf, hook, variant));
+        let report = match &attached {
+            None => self.no_variant(hook),
+            Some(Ok(_)) => HookReport::new(kind, hook, State::Attached),
+            Some(Err(error)) => HookReport::refused(kind, hook, error.as_ref()),
         };
-        let report = match attach_program(ebpf, btf, hook, variant) {
-            Ok(()) => HookReport::new(kind, hook, State::Attached),
-            Err(error) => HookReport::refused(kind, hook, error.as_ref()),
-        };
-        (report, hook, Some(variant))
+        self.outcomes.push(Outcome { hook, variant, report });
+        attached?.ok()
+    }
+
+    fn outcome(&self, hook: Hook) -> Option<&Outcome> {
+        self.outcomes.iter().find(|outcome| outcome.hook == hook)
     }
 
     /// The program for this kernel's argument list.
@@ -190,13 +193,12 @@ impl Attacher<'_> {
         }
     }
 
-    fn event_report(&self, kind: Kind) -> HookReport {
-        let Some(hook) = kind.hook() else { unreachable!("only kernel events are reported") };
-        let Some((report, _, variant)) = self.results.iter().find(|(_, of, _)| *of == hook) else {
+    fn event_report(&self, kind: Kind, hook: Hook) -> HookReport {
+        let Some(outcome) = self.outcome(hook) else {
             return HookReport::new(Some(kind), hook, State::Disabled);
         };
-        let mut report = report.clone();
-        let lacks: Vec<String> = self.lacks(kind, *variant);
+        let mut report = outcome.report.clone();
+        let lacks = self.lacks(kind, outcome.variant);
         if report.state == State::Attached && !lacks.is_empty() {
             report.state = State::Fallback;
             report.fallback = Some(lacks.join("; "));
@@ -213,18 +215,17 @@ impl Attacher<'_> {
             _ => {}
         }
         for (helper, without) in kind.helpers() {
-            let report = self.results.iter().find(|(_, hook, _)| hook == helper).map(|(report, _, _)| report);
-            if let Some(report) = report.filter(|report| !report.state.works()) {
-                lacks.push(format!("{without}: {} is {}", helper.name(), report.state));
+            let state = self.outcome(*helper).map(|outcome| outcome.report.state);
+            if let Some(state) = state.filter(|state| !state.works()) {
+                lacks.push(format!("{without}: {} is {state}", helper.name()));
             }
         }
         lacks
     }
 
     fn helper_reports(&self) -> Vec<HookReport> {
-        let main: Vec<_> = Kind::KERNEL.into_iter().filter_map(Kind::hook).collect();
-        let helping = self.results.iter().filter(|(_, hook, _)| !main.contains(hook));
-        helping.map(|(report, _, _)| report.clone()).collect()
+        let helps = |outcome: &&Outcome| Kind::KERNEL.iter().all(|kind| kind.hook() != Some(outcome.hook));
+        self.outcomes.iter().filter(helps).map(|outcome| outcome.report.clone()).collect()
     }
 }
 
@@ -238,7 +239,7 @@ fn serves(hook: Hook) -> Option<Kind> {
 }
 
 /// The common settings of a kernel event.
-fn event_settings(settings: &Settings, kind: Kind) -> &EventSettings {
+pub(super) fn event_settings(settings: &Settings, kind: Kind) -> &EventSettings {
     match kind {
         Kind::OomKill => &settings.oom_kill,
         Kind::ProcessCrash | Kind::ProbeState | Kind::Loss => &settings.process_crash,
@@ -246,54 +247,4 @@ fn event_settings(settings: &Settings, kind: Kind) -> &EventSettings {
         Kind::PacketDrop => &settings.packet_drop.event,
         Kind::TaskHung => &settings.task_hung.event,
     }
-}
-
-/// Makes the maps and relocates every program; none is in the kernel yet.
-fn load(settings: &Settings, btf: &Btf) -> Result<Ebpf, aya::EbpfError> {
-    let mut limits = [0_u32; COUNTING];
-    for hook in Hook::ALL.into_iter().filter(|hook| hook.counts()) {
-        if let Some(kind) = Kind::of_hook(hook) {
-            limits[hook as usize] = event_settings(settings, kind).max_per_second;
-        }
-    }
-    EbpfLoader::new()
-        .btf(Some(btf))
-        .map_max_entries("urgent", settings.rings.urgent)
-        .map_max_entries("bulk", settings.rings.bulk)
-        .map_max_entries("cgroups", settings.rings.cgroups)
-        .override_global("max_per_second", limits.as_slice(), true)
-        .override_global("drop_stacks", &u8::from(settings.packet_drop.stacks), true)
-        .override_global("hung_stacks", &u8::from(settings.task_hung.stacks), true)
-        .override_global("crash_command_line", &u8::from(settings.command_line), true)
-        .override_global("crash_max_per_executable", &CRASHES_PER_EXECUTABLE, true)
-        .load(OBJECT)
-}
-
-fn attach_program(ebpf: &mut Ebpf, btf: &Btf, hook: Hook, variant: &Variant) -> Result<(), Box<dyn Error>> {
-    let program: &mut Program = ebpf.program_mut(variant.program).ok_or("the object lacks the program")?;
-    if hook == Hook::IterTask {
-        let program: &mut Iter = program.try_into()?;
-        return Ok(program.load(hook.target(), btf)?);
-    }
-    let program: &mut BtfTracePoint = program.try_into()?;
-    program.load(hook.target(), btf)?;
-    program.attach()?;
-    Ok(())
-}
-
-fn ignore_reasons(ebpf: &mut Ebpf, reasons: &[u32]) -> Result<(), Box<dyn Error>> {
-    let map = ebpf.map_mut("drop_ignored").ok_or("the object lacks the map drop_ignored")?;
-    let mut ignored = Array::<_, u8>::try_from(map)?;
-    for reason in reasons {
-        ignored.set(*reason, 1, 0)?;
-    }
-    Ok(())
-}
-
-fn take_maps(mut ebpf: Ebpf, reasons: Reasons) -> Option<Loaded> {
-    let mut ring = |name: &str| RingBuf::try_from(ebpf.take_map(name)?).ok();
-    let rings = Rings { urgent: ring("urgent")?, bulk: ring("bulk")?, cgroups: ring("cgroups")? };
-    let counters = PerCpuArray::try_from(ebpf.take_map("counters")?).ok()?;
-    let attribution = Attribution { cgroups: CgroupMap::walk() };
-    Some(Loaded { ebpf, rings, counters, attribution, reasons, symbols: Symbols::open() })
 }

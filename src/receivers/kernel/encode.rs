@@ -62,3 +62,41 @@ fn scope(name: &str, log_records: Vec<LogRecord>) -> ScopeLogs {
         InstrumentationScope { name: name.to_owned(), version: VERSION.to_owned(), ..InstrumentationScope::default() };
     ScopeLogs { scope: Some(scope), log_records, schema_url: SCHEMA_URL.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receivers::kernel::catalogue::{Kind, Severity};
+    use crate::receivers::kernel::event::Attributes;
+
+    fn event(kind: Kind, body: &str) -> Event {
+        let attributes = Attributes::default();
+        Event { kind, severity: Severity::Error, unix_nanos: 5, body: body.to_owned(), attributes }
+    }
+
+    fn encode(event_name_attribute: bool, events: Vec<Event>) -> ResourceLogs {
+        let bytes = Encoder::new(Attributes::default(), event_name_attribute).encode(events, 7);
+        ExportLogsServiceRequest::decode(bytes).unwrap().resource_logs.remove(0)
+    }
+
+    #[test]
+    fn events_are_grouped_by_scope_in_their_order() {
+        let events = vec![event(Kind::OomKill, "a"), event(Kind::Loss, "b"), event(Kind::ProcessCrash, "c")];
+        let logs = encode(false, events);
+        let names: Vec<_> = logs.scope_logs.iter().map(|s| s.scope.as_ref().unwrap().name.as_str()).collect();
+        assert_eq!(names, ["tidegate.kernel", "tidegate.agent"]);
+        let records = &logs.scope_logs[0].log_records;
+        let names: Vec<_> = records.iter().map(|record| record.event_name.as_str()).collect();
+        assert_eq!(names, ["kernel.oom.kill", "kernel.process.crash"]);
+        assert_eq!((records[0].time_unix_nano, records[0].observed_time_unix_nano), (5, 7));
+        assert_eq!((records[0].severity_number, records[0].severity_text.as_str()), (17, ""));
+    }
+
+    #[test]
+    fn the_name_is_an_attribute_only_where_it_is_asked_for() {
+        let attributes =
+            |switch| encode(switch, vec![event(Kind::OomKill, "a")]).scope_logs[0].log_records[0].attributes.clone();
+        assert!(attributes(false).is_empty());
+        assert_eq!(attributes(true)[0].key, "event.name");
+    }
+}

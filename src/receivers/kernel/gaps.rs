@@ -1,11 +1,14 @@
 //! What the rings had no room for: how many, by the kernel's counters; which, by the steps in the sequences.
 
+use std::os::fd::RawFd;
+
 use aya::maps::{MapData, PerCpuArray};
 
 use super::catalogue::Kind;
 use super::decode::Head;
 use super::hooks::{COUNTING, Hook};
 use super::loss::{Cause, Losses};
+use super::object::Loaded;
 
 /// One hook's counters: `struct counters` of `ebpf/hook.h`. Exactly: seen = suppressed + lost + emitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +41,7 @@ pub(super) fn counters(map: &PerCpuArray<MapData, [u64; 5]>, hook: Hook) -> Opti
 pub(super) struct Gaps {
     highest: [Option<(u64, u64)>; COUNTING],
     told: [u64; COUNTING],
+    missed: [u64; COUNTING],
 }
 
 impl Gaps {
@@ -55,16 +59,59 @@ impl Gaps {
     }
 
     /// Counts what the kernel counted as lost since the last time.
-    pub(super) fn count(&mut self, map: &PerCpuArray<MapData, [u64; 5]>, losses: &mut Losses, unix_nanos: u64) {
+    pub(crate) fn count(&mut self, loaded: &Loaded, losses: &mut Losses, unix_nanos: u64) {
         for hook in Hook::ALL.into_iter().filter(|hook| hook.counts()) {
-            let Some(counters) = counters(map, hook) else { continue };
+            let Some(counters) = counters(&loaded.counters, hook) else { continue };
             let told = &mut self.told[hook as usize];
-            losses.add(cause(hook), counters.lost - *told, 0, unix_nanos);
+            losses.add(cause(hook), counters.lost.saturating_sub(*told), 0, unix_nanos);
             *told = counters.lost;
+        }
+        for (hook, fd) in loaded.programs.iter().filter(|(hook, _)| hook.counts()) {
+            let Some(missed) = recursion_misses(*fd) else { continue };
+            let told = &mut self.missed[*hook as usize];
+            let cause = Cause { reason: "program_busy", ..cause(*hook) };
+            losses.add(cause, missed.saturating_sub(*told), 0, unix_nanos);
+            *told = missed;
         }
     }
 }
 
+/// Hits that the kernel did not give to a program since it ran already on that CPU. The program never saw them, so they
+/// are in none of its counters.
+fn recursion_misses(fd: RawFd) -> Option<u64> {
+    parse_misses(&std::fs::read_to_string(format!("/proc/thread-self/fdinfo/{fd}")).ok()?)
+}
+
+fn parse_misses(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
+}
+
 fn cause(hook: Hook) -> Cause {
     Cause { stage: "ring", reason: "ring_full", hook: Some(hook), kind: Kind::of_hook(hook) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(sequence: u64) -> Head {
+        Head { hook: Hook::KfreeSkb, boot_nanos: 0, sequence, suppressed_before: 0, cpu: 0 }
+    }
+
+    #[test]
+    fn misses_are_read_from_the_programs_fdinfo() {
+        let fdinfo = "pos:\t0\nprog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t3\nverified_insns:\t9\n";
+        assert_eq!(parse_misses(fdinfo), Some(3));
+        assert_eq!(parse_misses("pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn a_step_in_the_sequence_says_where_the_lost_records_lie() {
+        let (mut gaps, mut losses) = (Gaps::default(), Losses::default());
+        for (sequence, time) in [(1, 10), (2, 20), (6, 30), (5, 40), (9, 50)] {
+            gaps.saw(&head(sequence), time, &mut losses);
+        }
+        losses.add(cause(Hook::KfreeSkb), 4, 0, 60);
+        assert_eq!(losses.sequences(cause(Hook::KfreeSkb)), Some((3, 8)));
+    }
 }

@@ -67,8 +67,17 @@ impl Losses {
         self.0.get(&cause).map_or(0, |loss| loss.total)
     }
 
+    #[cfg(test)]
+    pub(crate) fn sequences(&self, cause: Cause) -> Option<(u64, u64)> {
+        self.0.get(&cause)?.sequences
+    }
+
     /// One event for each cause with something untold, which is told by it. `begin` gives each its common attributes.
     pub(super) fn tell(&mut self, mut begin: impl FnMut(Kind) -> Event) -> Vec<Event> {
+        for loss in self.0.values_mut().filter(|loss| loss.count == 0) {
+            // Numbers that came later after all.
+            loss.sequences = None;
+        }
         let untold = self.0.iter_mut().filter(|(_, loss)| loss.count > 0);
         untold
             .map(|(cause, loss)| {
@@ -107,4 +116,48 @@ fn body(cause: Cause, count: u64) -> String {
     };
     let records = if count == 1 { "record" } else { "records" };
     format!("{count} {records} of {what} lost: {} ({})", cause.reason, cause.stage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receivers::kernel::collector::Reporter;
+
+    const FULL: Cause =
+        Cause { stage: "ring", reason: "ring_full", hook: Some(Hook::KfreeSkb), kind: Some(Kind::PacketDrop) };
+
+    fn tell(losses: &mut Losses) -> Vec<Event> {
+        let mut reporter = Reporter::new("boot");
+        losses.tell(|kind| reporter.begin(kind))
+    }
+
+    #[test]
+    fn a_loss_is_told_once_and_its_total_goes_on() {
+        let mut losses = Losses::default();
+        losses.add(FULL, 3, 0, 10);
+        losses.add(FULL, 2, 0, 20);
+        let told = tell(&mut losses);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].body, "5 records of kernel.net.packet_drop lost: ring_full (ring)");
+        assert!(tell(&mut losses).is_empty(), "nothing is untold");
+        losses.add(FULL, 1, 0, 30);
+        assert_eq!(tell(&mut losses)[0].body, "1 record of kernel.net.packet_drop lost: ring_full (ring)");
+        assert_eq!(losses.total(FULL), 6);
+    }
+
+    #[test]
+    fn a_step_that_no_counter_confirms_is_not_told() {
+        let mut losses = Losses::default();
+        losses.locate(FULL, (3, 8), 10);
+        assert!(tell(&mut losses).is_empty());
+        assert_eq!(losses.sequences(FULL), None);
+    }
+
+    #[test]
+    fn each_cause_is_told_by_itself() {
+        let mut losses = Losses::default();
+        losses.add(FULL, 1, 0, 10);
+        losses.add(Cause { stage: "receiver", reason: "log_full", hook: None, kind: Some(Kind::OomKill) }, 1, 900, 10);
+        assert_eq!(tell(&mut losses).len(), 2);
+    }
 }

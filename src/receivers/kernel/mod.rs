@@ -23,6 +23,7 @@ mod host;
 mod list;
 mod loss;
 mod memory;
+mod object;
 mod outbox;
 mod reasons;
 mod report;

@@ -147,3 +147,83 @@ impl Outbox {
 fn durable(stored: Stored) -> Durable {
     Box::pin(stored.durable())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::{Cursor, Log, LogOptions, Need, OnFull, Options, Spool, Start};
+
+    const LARGE: usize = 256 << 10;
+
+    fn request(bytes: usize) -> Request {
+        Request { payload: Bytes::from(vec![7; bytes]), kinds: vec![(Kind::PacketDrop, 1)] }
+    }
+
+    /// A log of a few MiB that refuses when it is full, and the cursor that fills it by standing still.
+    fn small_log(directory: &std::path::Path) -> (Spool, Log, Cursor) {
+        let options = LogOptions {
+            max_size: Some(4 << 20),
+            segment_size: Some(1 << 20),
+            on_full: OnFull::Reject,
+            retain_size: 0,
+            ..LogOptions::default()
+        };
+        let spool = Spool::open(directory, Options::default()).unwrap();
+        let log = spool.log_with("kernel", options).unwrap();
+        let cursor = log.cursor("slow", Start::Oldest, Need::Required).unwrap();
+        (spool, log, cursor)
+    }
+
+    fn pump_until(outbox: &mut Outbox, mut done: impl FnMut(&Outbox) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done(outbox) {
+            assert!(Instant::now() < deadline, "{} records are still pending", outbox.pending_records());
+            std::thread::park_timeout(Duration::from_millis(2));
+            outbox.pump();
+        }
+    }
+
+    #[test]
+    fn what_the_log_takes_leaves_no_trace() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_spool, log, _cursor) = small_log(directory.path());
+        let mut outbox = Outbox::new(Intake::new(vec![(Signal::Logs, log)]));
+        outbox.offer(request(100));
+        pump_until(&mut outbox, Outbox::is_empty);
+        assert_eq!((outbox.bytes, outbox.pending_records(), outbox.take_lost().len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_full_log_is_waited_for_with_four_mebibytes_and_the_rest_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_spool, log, mut cursor) = small_log(directory.path());
+        let mut outbox = Outbox::new(Intake::new(vec![(Signal::Logs, log)]));
+        let mut offered = 0;
+        while !outbox.is_refused() {
+            outbox.offer(request(LARGE));
+            offered += 1;
+            pump_until(&mut outbox, |outbox| outbox.is_empty() || outbox.is_refused());
+        }
+        // One waits; what fits beside it waits too, the next is lost.
+        let fit = CAPACITY / LARGE - 1;
+        for _ in 0..fit + 3 {
+            outbox.offer(request(LARGE));
+            offered += 1;
+        }
+        let lost = outbox.take_lost();
+        assert_eq!(lost.iter().map(|lost| lost.reason).collect::<Vec<_>>(), ["log_full"; 3]);
+        assert!(outbox.bytes <= CAPACITY);
+
+        // Room again: all that waited is stored, in its order, and nothing else is missing.
+        let mut stored = 0;
+        pump_until(&mut outbox, |outbox| {
+            while let Some(batch) = cursor.next_batch(1 << 20).unwrap() {
+                stored += batch.frames.len();
+                let last = batch.frames.last().unwrap().sequence;
+                cursor.ack(batch.frames[0].sequence, last, 0).unwrap();
+            }
+            outbox.is_empty() && stored == offered - 3
+        });
+        assert_eq!(outbox.bytes, 0);
+    }
+}

@@ -1,13 +1,9 @@
 //! Which rights this process has.
 
-/// The bit of CAP_SYSLOG.
-pub(super) const CAP_SYSLOG: u32 = 34;
 /// The bit of CAP_PERFMON.
 pub(super) const CAP_PERFMON: u32 = 38;
 /// The bit of CAP_BPF.
 pub(super) const CAP_BPF: u32 = 39;
-/// The bit of CAP_SYS_PTRACE.
-pub(super) const CAP_SYS_PTRACE: u32 = 19;
 
 /// Whether a capability is in the effective set.
 pub(super) fn effective(bit: u32) -> bool {

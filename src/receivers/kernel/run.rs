@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use super::attach::{Loaded, Probes};
+use super::attach::Probes;
 use super::catalogue::Kind;
 use super::clock::{self, WallOffset};
 use super::collector::Reporter;
@@ -19,6 +19,7 @@ use super::gaps::Gaps;
 use super::host::Host;
 use super::list;
 use super::loss::{Cause, Losses};
+use super::object::Loaded;
 use super::outbox::{Outbox, Request};
 use super::report::HookReport;
 use super::ring;
@@ -170,7 +171,7 @@ impl Worker {
     fn tell_losses(&mut self) {
         let now = WallOffset::measure().unix_nanos(clock::boot_nanos());
         if let Some(loaded) = &self.loaded {
-            self.gaps.count(&loaded.counters, &mut self.losses, now);
+            self.gaps.count(loaded, &mut self.losses, now);
         }
         // What cannot be written now is told with the next: the counts stay.
         if self.outbox.is_refused() {
