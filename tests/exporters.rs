@@ -1,5 +1,7 @@
 //! The exporters `file` and `debug`, and `tidegate tail`, with the real agent.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 #[path = "support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 mod support;

@@ -1,5 +1,7 @@
 //! What an application pulls in with `default-features = false, features = ["sdk"]`.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 use std::process::Command;
 
 /// Crates that only the agent needs.

@@ -1,5 +1,7 @@
 //! The SDK exporter with the SDK's own processors, in and out of runtimes, and an application that is killed.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 mod backend;
 mod feedback;
 mod killed;
