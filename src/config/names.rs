@@ -116,7 +116,7 @@ pub(super) fn parse_id(text: &str) -> Result<(&str, &str), Problem> {
 /// | `logs`, `traces`, `metrics` | the same word |
 /// | `traces/N`, `metrics/N` | `traces.N`, `metrics.N` |
 /// | `logs/N` | `N` |
-/// | `logs/N` where N is `logs`, `traces`, `metrics`, `self`, or starts with one of the first three and a dot | `logs.N` |
+/// | `logs/N` where N is `logs`, `traces`, `metrics`, `self`, or starts with one of the first three and a dot, or with `dead/` | `logs.N` |
 pub(super) fn log_name(pipeline: &PipelineId) -> String {
     let signal = pipeline.signal.name();
     match pipeline.name() {
@@ -127,7 +127,9 @@ pub(super) fn log_name(pipeline: &PipelineId) -> String {
 }
 
 fn is_reserved(name: &str) -> bool {
+    // The log keeps names that begin with `dead/` for dead letters.
     name == "self"
+        || name.starts_with("dead/")
         || Signal::ALL
             .iter()
             .any(|signal| name.strip_prefix(signal.name()).is_some_and(|r| r.is_empty() || r.starts_with('.')))
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_name_that_reads_like_another_log_keeps_its_prefix() {
-        for name in ["logs", "traces", "metrics", "self", "logs.a", "traces.edge", "metrics."] {
+        for name in ["logs", "traces", "metrics", "self", "logs.a", "traces.edge", "metrics.", "dead/a"] {
             assert_eq!(log(Signal::Logs, name), format!("logs.{name}"));
         }
     }
@@ -194,8 +196,9 @@ mod tests {
 
     /// Names as the Collector allows them, with much of what could collide.
     fn any_name() -> impl Strategy<Value = String> {
-        let word =
-            prop::sample::select(vec!["logs", "traces", "metrics", "self", ".", "/", "a", "-", "2E", "ü", ":", ""]);
+        let word = prop::sample::select(vec![
+            "logs", "traces", "metrics", "self", "dead", ".", "/", "a", "-", "2E", "ü", ":", "",
+        ]);
         prop::collection::vec(word, 0..4).prop_map(|words| words.concat())
     }
 
@@ -206,7 +209,8 @@ mod tests {
             b in (prop::sample::select(Signal::ALL.to_vec()), any_name()),
         ) {
             prop_assert_eq!(log(a.0, &a.1) == log(b.0, &b.1), a == b);
-            prop_assert_ne!(log(a.0, &a.1), "self");
+            let log = log(a.0, &a.1);
+            prop_assert!(log != "self" && !log.starts_with("dead/"));
         }
     }
 }
