@@ -40,6 +40,14 @@ fn a_clean_stop_leaves_no_gap_and_a_crash_jumps() {
 }
 
 #[test]
+fn a_new_log_begins_at_one_even_after_a_crash_that_gave_nothing() {
+    let mut bench = Bench::new();
+    bench.log();
+    let log = bench.crash();
+    assert_eq!(append(&log, 0..1, 100), [1]);
+}
+
+#[test]
 fn a_cursor_goes_on_where_it_was_durably() {
     let mut bench = Bench::new();
     let log = bench.log();
