@@ -2,6 +2,7 @@
 
 #![cfg(feature = "agent")]
 #![allow(clippy::disallowed_methods, reason = "writes configurations to a temporary folder")]
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
