@@ -1,6 +1,7 @@
 //! What a person and a program see when a configuration is right, and when it is wrong.
 
 #![cfg(feature = "agent")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 #![allow(clippy::disallowed_methods, reason = "writes configurations to a temporary folder")]
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 

@@ -123,6 +123,7 @@ impl Signals {
     }
 
     /// Ends the process at the next request to stop. As safe as a kill: what was acknowledged is on disk.
+    #[allow(clippy::disallowed_methods, reason = "at once means without waiting for anything")]
     fn exit_on_second(mut self) {
         tokio::spawn(async move {
             while !matches!(self.next().await, Told::Stop) {}

@@ -10,14 +10,14 @@ use tokio::task::JoinSet;
 use super::Stop;
 use super::drains::Drain;
 use crate::config::{Config, Id};
-use crate::exporters::{State, Status};
+use crate::exporters::{Snapshot, State, Status};
 use crate::extensions::health_check::Health;
 use crate::extensions::metrics::{Exposition, Kind};
 use crate::extensions::{health_check, metrics};
 use crate::listen::{self, BindError};
 use crate::otlp::Signal;
 use crate::receivers::{Counts, Intake};
-use crate::spool::{Inspection, Spool};
+use crate::spool::{Inspection, LogInspection, Spool};
 
 /// The bound ports of health and metrics.
 #[derive(Debug)]
@@ -81,6 +81,9 @@ impl Observers {
         self.servers.shutdown().await;
     }
 }
+
+/// Reads one number off what a family's samples are made from.
+type Value<T> = fn(&T) -> u64;
 
 /// What there is to see.
 #[derive(Debug)]
@@ -147,7 +150,7 @@ impl Observed {
     fn receiver_metrics(&self, exposition: &mut Exposition) {
         for signal in Signal::ALL {
             let unit = unit(signal);
-            let families: [(&str, &str, fn(&Counts) -> u64); 2] = [
+            let families: [(&str, &str, Value<Counts>); 2] = [
                 ("accepted", "durably stored and acknowledged", Counts::accepted),
                 ("refused", "refused; the sender was told", Counts::refused),
             ];
@@ -162,7 +165,7 @@ impl Observed {
     }
 
     fn exporter_metrics(&self, exposition: &mut Exposition) {
-        let families: [(&str, &str, fn(&crate::exporters::Snapshot) -> u64); 4] = [
+        let families: [(&str, &str, Value<Snapshot>); 4] = [
             ("tidegate_exporter_sent_items", "Items that the backend took.", |s| s.sent_items),
             ("tidegate_exporter_parked_items", "Items in the dead letters.", |s| s.parked_items),
             ("tidegate_exporter_requests", "Requests sent, successful or not.", |s| s.attempts),
@@ -192,7 +195,7 @@ impl Observed {
 }
 
 fn log_metrics(exposition: &mut Exposition, inspection: &Inspection) {
-    let families: [(&str, Kind, &str, fn(&crate::spool::LogInspection) -> u64); 5] = [
+    let families: [(&str, Kind, &str, Value<LogInspection>); 5] = [
         ("tidegate_log_accepted_items", Kind::Counter, "Items appended since the log was made.", |l| l.accepted_items),
         ("tidegate_log_bytes", Kind::Gauge, "Bytes on disk.", |l| l.bytes),
         ("tidegate_log_last_sequence", Kind::Gauge, "Sequence of the newest durable frame.", |l| l.last_sequence),

@@ -63,7 +63,7 @@ impl Losses {
 
     /// All that was ever lost for a cause.
     #[cfg(test)]
-    pub fn total(&self, cause: Cause) -> u64 {
+    pub(super) fn total(&self, cause: Cause) -> u64 {
         self.0.get(&cause).map_or(0, |loss| loss.total)
     }
 
