@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Globals;
 use super::output::{self, Failure, WARNING};
 use super::sources::{self, ConfigArgs};
-use crate::config::{self, Config, Sources};
+use crate::config::{self, Config, Pipeline, Sources};
 use crate::pipeline::{Agent, Probes, StartError};
 use crate::spool::{Durability, Spool};
 use crate::{config::DEFAULT_YAML, pipeline};
@@ -159,9 +159,9 @@ impl Service {
                 return Ok((agent, old));
             }
         };
-        if new.data_dir != old.data_dir || new.spool != old.spool {
+        if new.data_dir != old.data_dir || new.spool != old.spool || !same_logs(&old, &new) {
             say(
-                "reload refused: the data directory or its options changed, restart needed; the old configuration goes on",
+                "reload refused: the data directory or a log's options changed, restart needed; the old configuration goes on",
             );
             return Ok((agent, old));
         }
@@ -220,6 +220,12 @@ impl Service {
         let cursors = inspection.logs.iter().flat_map(|log| &log.cursors);
         Ok(cursors.filter(|cursor| cursor.required).map(|cursor| cursor.pending.items).sum())
     }
+}
+
+/// Whether every log that both have keeps its options: an open log takes no others.
+fn same_logs(old: &Config, new: &Config) -> bool {
+    let kept = |pipeline: &Pipeline| old.pipelines.iter().find(|p| p.log == pipeline.log);
+    new.pipelines.iter().all(|pipeline| kept(pipeline).is_none_or(|old| old.options == pipeline.options))
 }
 
 fn start_failure(error: &StartError) -> Failure {
