@@ -58,6 +58,14 @@ impl Record {
         }
     }
 
+    #[track_caller]
+    pub(crate) fn list(&self, key: &str) -> Vec<String> {
+        match self.attributes.get(key) {
+            Some(Value::ArrayValue(array)) => array.values.iter().cloned().map(|value| text(Some(value))).collect(),
+            other => panic!("{key} is {other:?} in {}", self.show()),
+        }
+    }
+
     pub(crate) fn has(&self, key: &str) -> bool {
         self.attributes.contains_key(key)
     }

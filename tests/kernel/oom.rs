@@ -35,6 +35,9 @@ fn the_victim_of_a_cgroup_limit_is_named_with_its_container_and_memory() {
     let triggers = Cgroup::make(&memory, &format!("/docker/{id}/trigger"));
     limited.limit(&memory, LIMIT);
 
+    // The smallest, so that it lives on also when the trigger is the next to go.
+    let mut bystander = eater(&triggers, 1 << 20, 0);
+    wait_for_line(&mut bystander);
     let began = now();
     let mut victim = eater(&victims, HELD, 500);
     wait_for_line(&mut victim);
@@ -43,9 +46,10 @@ fn the_victim_of_a_cgroup_limit_is_named_with_its_container_and_memory() {
     let ended = now();
     let pid = i64::from(victim.id());
     let record = agent.wait("kernel.oom.kill", |record| record.maybe_int("process.pid") == Some(pid));
-    // Alive until the record was made: it is one of the largest tasks.
-    trigger.kill().expect("kill");
-    trigger.wait().expect("wait");
+    for child in [&mut trigger, &mut bystander] {
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+    }
     println!("{}", record.show());
     check_common(&record, 17, "tp_btf/mark_victim", began, ended);
     assert_eq!(record.text("kernel.oom.constraint"), "memcg");
@@ -67,7 +71,9 @@ fn the_victim_of_a_cgroup_limit_is_named_with_its_container_and_memory() {
     assert_eq!(record.text("kernel.oom.trigger.container.id"), id);
     assert!(!record.text("kernel.oom.trigger.comm").is_empty());
     assert!(record.int("kernel.oom.host.memory.total") > record.int("kernel.oom.host.memory.available"));
-    assert!(record.has("kernel.oom.top_tasks"));
+    let tasks = record.list("kernel.oom.top_tasks");
+    let name = format!("{} ", bystander.id());
+    assert!(tasks.iter().any(|task| task.starts_with(&name)), "{} is not in {tasks:?}", bystander.id());
     let exe = std::env::current_exe().expect("this binary");
     assert_eq!(record.text("process.executable.path"), exe.to_str().expect("UTF-8"));
     assert_eq!(record.int("process.parent_pid"), i64::from(std::process::id()));
