@@ -33,14 +33,21 @@ struct {
 	MAP_TYPE(value, u8);
 } drop_ignored SEC(".maps");
 
+INLINE bool is_unspecified(u32 reason, bool has_reason)
+{
+	if (!has_reason || !ENUM_EXISTS(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED))
+		return true;
+	return reason == ENUM_VALUE(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED);
+}
+
 INLINE bool is_ignored(struct sk_buff *skb, u32 reason, bool has_reason)
 {
 	u8 *ignored = has_reason ? bpf_map_lookup_elem(&drop_ignored, &reason) : NULL;
 
 	if (ignored && *ignored)
 		return true;
-	/* What is no packet of a network (unix and netlink sockets) has no protocol. */
-	return READ(skb->protocol) == 0;
+	/* What is no packet of a network (unix and netlink sockets) has no protocol, and is freed without a reason. */
+	return is_unspecified(reason, has_reason) && READ(skb->protocol) == 0;
 }
 
 INLINE void read_device(struct drop_record *out, struct sk_buff *skb, struct sock *sk)

@@ -1,6 +1,6 @@
 //! The receiver `kernel`: Linux kernel events through eBPF, as OpenTelemetry events.
 //!
-//! [`attach`] loads the programs of `ebpf/` one by one, before privileges are dropped; [`Probes::start`] begins the
+//! [`attach()`] loads the programs of `ebpf/` one by one, before privileges are dropped; [`Probes::start`] begins the
 //! thread that takes records out of the rings, makes OTLP export requests of them and gives them to an [`Intake`].
 //!
 //! For each hook, exactly: seen = suppressed + lost + emitted ([`Probes::counters`]).
