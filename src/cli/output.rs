@@ -80,13 +80,14 @@ impl Failure {
 
     /// Prints the failure on standard error and gives its exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        anstream::eprint!("{}", self.details);
+        let mut text = self.details.clone();
         if !self.message.is_empty() {
-            anstream::eprintln!("{ERROR}error:{ERROR:#} {}", self.message);
+            text.push_str(&format!("{ERROR}error:{ERROR:#} {}\n", self.message));
         }
         for help in &self.help {
-            anstream::eprintln!("{HELP} help:{HELP:#} {help}");
+            text.push_str(&format!("{HELP} help:{HELP:#} {help}\n"));
         }
+        tell(&text);
         ExitCode::from(self.code)
     }
 }
@@ -99,6 +100,11 @@ impl From<io::Error> for Failure {
             _ => Self::new(format!("standard output: {error}")),
         }
     }
+}
+
+/// Prints text on standard error, where what cannot be said is not worth ending for: whoever read it may be gone.
+pub(crate) fn tell(text: &str) {
+    anstream::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
 /// Prints text on standard output; styles are taken out unless it is a terminal and `NO_COLOR` is unset.
@@ -115,9 +121,19 @@ pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
-/// A number of bytes as people read it: `12 B`, `3.4 KiB`, `1.0 GiB`.
+/// A number of bytes as people read it: `12 B`, `3.4 KiB`, `10 GiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
-    indicatif::BinaryBytes(bytes).to_string()
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let (mut unit, mut tenths) = (0, u128::from(bytes) * 10);
+    // Rounded as it is shown: 1,048,575 bytes are 1 MiB, not 1024 KiB.
+    while tenths >= 10_235 && unit + 1 < UNITS.len() {
+        tenths = (tenths + 512) / 1024;
+        unit += 1;
+    }
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} {}", UNITS[unit]),
+        (whole, tenth) => format!("{whole}.{tenth} {}", UNITS[unit]),
+    }
 }
 
 /// A log's error, with what can be done about it.
@@ -126,7 +142,7 @@ pub(crate) fn spool_failure(error: &crate::spool::Error) -> Failure {
     if error.is_not_found() {
         failure.help("name the directory with --data-dir, or start the agent once: tidegate run")
     } else if error.raw_os_error() == Some(rustix::io::Errno::ACCESS.raw_os_error()) {
-        failure.help("the directory belongs to the user the agent runs as; use that user, or root")
+        failure.help("run it as the user whose directory this is, or name another with --data-dir")
     } else {
         failure
     }
@@ -135,4 +151,17 @@ pub(crate) fn spool_failure(error: &crate::spool::Error) -> Failure {
 /// Whether standard error is a terminal that wants colours.
 pub(crate) fn stderr_has_colours() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short_and_round_to_the_next_unit() {
+        let shown = [0, 12, 1023, 1024, 3_482, 1_048_575, 10 << 30, (10 << 30) + (1 << 29), u64::MAX].map(bytes);
+        let expected =
+            ["0 B", "12 B", "1023 B", "1 KiB", "3.4 KiB", "1 MiB", "10 GiB", "10.5 GiB", "16 EiB"].map(str::to_owned);
+        assert_eq!(shown, expected);
+    }
 }

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 use super::Globals;
 use super::output::{self, Failure, WARNING};
@@ -44,17 +48,18 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
     }
     let sources = args.config.sources(globals);
     let config = sources::load(&sources)?;
-    log_to_stderr(config.log_level);
+    let level = log_to_stderr(config.log_level);
     let spool = Spool::open(&config.data_dir, config.spool.clone()).map_err(|e| output::spool_failure(&e))?;
     say(&format!("tidegate {}", env!("CARGO_PKG_VERSION")));
     say(&data_fact(&config, &spool));
     // Hooks attach here, on the main thread: rights act per thread, and no other thread may have more than this one.
     let probes = pipeline::attach(&config);
     let runtime = runtime()?;
-    let service = Service { sources, spool: spool.clone(), shutdown_timeout: args.shutdown_timeout };
+    let service = Service { sources, spool: spool.clone(), level, shutdown_timeout: args.shutdown_timeout };
     let result = runtime.block_on(service.run(config, probes, started));
     // A blocking read that hangs on a dying disk must not hold the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    // A start that failed has left them open.
     let closed = spool.close().map_err(|e| output::spool_failure(&e));
     result.and_then(|code| closed.map(|()| code))
 }
@@ -64,15 +69,22 @@ fn runtime() -> Result<Runtime, Failure> {
     built.map_err(|e| Failure::new(format!("the async runtime cannot start: {e}")))
 }
 
-fn log_to_stderr(level: tracing::Level) {
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+/// The level of the agent's own messages; a reload may change it.
+type Level = reload::Handle<LevelFilter, Registry>;
+
+fn log_to_stderr(level: tracing::Level) -> Level {
+    let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
+    let messages = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // When nobody reads standard error any more, saying so there would panic.
+    let messages = messages.with_ansi(output::stderr_has_colours()).log_internal_errors(false);
     // Fails only when a subscriber is set already, as in a test: then that one is as good.
-    subscriber.with_ansi(output::stderr_has_colours()).try_init().unwrap_or_default();
+    tracing_subscriber::registry().with(filter).with(messages).try_init().unwrap_or_default();
+    handle
 }
 
 /// One start-up line on standard error.
 fn say(line: &str) {
-    anstream::eprintln!("{line}");
+    output::tell(&format!("{line}\n"));
 }
 
 fn data_fact(config: &Config, spool: &Spool) -> String {
@@ -89,6 +101,7 @@ fn data_fact(config: &Config, spool: &Spool) -> String {
 struct Service {
     sources: Sources,
     spool: Spool,
+    level: Level,
     shutdown_timeout: Duration,
 }
 
@@ -144,8 +157,7 @@ impl Service {
             (agent, config) = self.reload(agent, config).await?;
         }
         signals.exit_on_second();
-        self.stop(agent).await;
-        Ok(ExitCode::SUCCESS)
+        self.stop(agent).await
     }
 
     /// Changes to the configuration as it is on disk now. An invalid one is refused and the old one goes on; one that
@@ -159,48 +171,60 @@ impl Service {
                 return Ok((agent, old));
             }
         };
-        if new.data_dir != old.data_dir || new.spool != old.spool || !same_logs(&old, &new) {
-            say(
-                "reload refused: the data directory or a log's options changed, restart needed; the old configuration goes on",
-            );
+        if let Some(changed) = needs_restart(&old, &new) {
+            say(&format!("reload refused: {changed}: restart needed; the old configuration goes on"));
             return Ok((agent, old));
         }
-        agent.stop(Instant::now() + self.shutdown_timeout).await;
+        let started = Instant::now();
+        agent.stop(started + self.shutdown_timeout).await;
         let error = match self.restart(&new).await {
             Ok(agent) => {
                 self.announce(&agent, &new);
-                say("reloaded");
+                say(&format!("reloaded in {} ms", started.elapsed().as_millis()));
                 return Ok((agent, new));
             }
             Err(error) => error,
         };
-        say(&format!("reload failed: {error}; going back to the old configuration"));
+        start_failure(&error).report();
+        say("reload failed; going back to the old configuration");
         let agent = self.restart(&old).await.map_err(|e| start_failure(&e))?;
+        self.announce(&agent, &old);
+        say(&format!("the old configuration runs again after {} ms", started.elapsed().as_millis()));
         Ok((agent, old))
     }
 
     async fn restart(&self, config: &Config) -> Result<Agent, StartError> {
+        // Fails only where another subscriber was set before ours.
+        self.level.modify(|level| *level = LevelFilter::from_level(config.log_level)).unwrap_or_default();
         let kernel = config.clone();
         // Attaching asks the kernel to verify programs: milliseconds that no worker should lose.
         let probes = tokio::task::spawn_blocking(move || pipeline::attach(&kernel)).await.unwrap_or_default();
         Agent::start(config, &self.spool, probes).await
     }
 
-    async fn stop(&self, agent: Agent) {
+    async fn stop(&self, agent: Agent) -> Result<ExitCode, Failure> {
         let started = Instant::now();
         agent.stop(started + self.shutdown_timeout).await;
         let undelivered = self.undelivered();
+        let spool = self.spool.clone();
+        // Beside the signals: a second one ends even this.
+        match tokio::task::spawn_blocking(move || spool.close()).await {
+            Ok(closed) => closed.map_err(|e| output::spool_failure(&e))?,
+            Err(error) => return Err(Failure::new(format!("the logs were not closed: {error}"))),
+        }
         let took = started.elapsed().as_millis();
+        let directory = self.spool.directory().display();
         match undelivered {
             Ok(0) => say(&format!("stopped in {took} ms; everything is delivered")),
-            Ok(n) => {
-                let directory = self.spool.directory().display();
-                say(&format!(
-                    "stopped in {took} ms; {n} undelivered records stay in {directory} and go out after the next start"
-                ));
-            }
+            Ok(1) => say(&format!(
+                "stopped in {took} ms; 1 undelivered record stays in {directory} and goes out after the next start"
+            )),
+            Ok(n) => say(&format!(
+                "stopped in {took} ms; {n} undelivered records stay in {directory} and go out after the next start"
+            )),
             Err(error) => say(&format!("stopped in {took} ms; what is undelivered stays on disk, uncounted: {error}")),
         }
+        Ok(ExitCode::SUCCESS)
     }
 
     /// What was started, and what the operator should know about the configuration that was typed.
@@ -222,10 +246,16 @@ impl Service {
     }
 }
 
-/// Whether every log that both have keeps its options: an open log takes no others.
-fn same_logs(old: &Config, new: &Config) -> bool {
-    let kept = |pipeline: &Pipeline| old.pipelines.iter().find(|p| p.log == pipeline.log);
-    new.pipelines.iter().all(|pipeline| kept(pipeline).is_none_or(|old| old.options == pipeline.options))
+/// What an agent cannot change while its logs are open.
+fn needs_restart(old: &Config, new: &Config) -> Option<String> {
+    if new.data_dir != old.data_dir {
+        return Some(format!("the data directory is now {}", new.data_dir.display()));
+    }
+    if new.spool != old.spool {
+        return Some("options of disk_buffer changed".to_owned());
+    }
+    let is_changed = |new: &&Pipeline| old.pipelines.iter().any(|old| old.log == new.log && old.options != new.options);
+    new.pipelines.iter().find(is_changed).map(|pipeline| format!("options of log {} changed", pipeline.log))
 }
 
 fn start_failure(error: &StartError) -> Failure {

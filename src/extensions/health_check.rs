@@ -16,11 +16,17 @@ pub struct Settings {
     pub endpoint: SocketAddr,
     /// The path that answers; starts with a slash. Default `/`.
     pub path: String,
+    /// The configuration path of the endpoint, for messages. Default `extensions.health_check.endpoint`.
+    pub key: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { endpoint: SocketAddr::from(([127, 0, 0, 1], 13133)), path: "/".to_owned() }
+        Self {
+            endpoint: SocketAddr::from(([127, 0, 0, 1], 13133)),
+            path: "/".to_owned(),
+            key: "extensions.health_check.endpoint".to_owned(),
+        }
     }
 }
 

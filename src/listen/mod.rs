@@ -7,12 +7,16 @@ use std::net::{SocketAddr, TcpListener};
 
 pub use holder::{Holder, holder};
 
+/// How a setting that names an endpoint is typed, as the value of `--set`.
+pub type Typed = fn(SocketAddr) -> String;
+
 /// A port could not be had.
 #[derive(Debug, thiserror::Error)]
 pub struct BindError {
     endpoint: SocketAddr,
     /// The configuration path of the endpoint.
     key: String,
+    typed: Typed,
     /// Who listens there, where that can be seen.
     holder: Option<Holder>,
     source: io::Error,
@@ -20,7 +24,7 @@ pub struct BindError {
 
 impl std::fmt::Display for BindError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { endpoint, key, holder, source } = self;
+        let Self { endpoint, key, holder, source, .. } = self;
         if source.kind() != io::ErrorKind::AddrInUse {
             return write!(f, "cannot listen on {endpoint}, wanted by {key}: {source}");
         }
@@ -43,12 +47,22 @@ impl BindError {
     /// What the operator can do.
     #[must_use]
     pub fn help(&self) -> String {
-        let Self { endpoint, key, .. } = self;
-        let port = endpoint.port().checked_add(10_000).unwrap_or(14_317);
-        let other =
-            if key.ends_with(".port") { port.to_string() } else { SocketAddr::new(endpoint.ip(), port).to_string() };
-        format!("stop that process, or choose another port: --set {key}={other}")
+        let Self { endpoint, key, typed, source, .. } = self;
+        if source.kind() != io::ErrorKind::AddrInUse {
+            return format!("choose another endpoint: --set {key}=…");
+        }
+        let set = format!("{key}={}", typed(free_beside(*endpoint)));
+        // What a shell would read in its own way is quoted.
+        let quote = if set.contains(['[', '{', ' ']) { "'" } else { "" };
+        format!("stop that process, or choose another port: --set {quote}{set}{quote}")
     }
+}
+
+/// A port that is free now, 10,000 above if that one is: 4317 moves to 14317.
+fn free_beside(endpoint: SocketAddr) -> SocketAddr {
+    let above = endpoint.port().checked_add(10_000).into_iter();
+    let ports = above.chain([0]).map(|port| SocketAddr::new(endpoint.ip(), port));
+    ports.filter_map(|other| TcpListener::bind(other).ok()?.local_addr().ok()).next().unwrap_or(endpoint)
 }
 
 /// Listens on `endpoint`, which the configuration names at `key`. Connections wait until somebody accepts them.
@@ -56,9 +70,17 @@ impl BindError {
 /// # Errors
 /// [`BindError`], which names the port, its holder where known, and the `--set` that moves it.
 pub fn listen(endpoint: SocketAddr, key: &str) -> Result<TcpListener, BindError> {
+    listen_as(endpoint, key, |endpoint| endpoint.to_string())
+}
+
+/// As [`listen`], for a setting that is not typed as `address:port`.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_as(endpoint: SocketAddr, key: &str, typed: Typed) -> Result<TcpListener, BindError> {
     let listener = TcpListener::bind(endpoint).and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    listener.map_err(|source| BindError { endpoint, key: key.to_owned(), holder: holder(endpoint), source })
+    listener.map_err(|source| BindError { endpoint, key: key.to_owned(), typed, holder: holder(endpoint), source })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::losses::{self, LossesOf};
 use super::receivers::left;
@@ -104,8 +105,10 @@ impl Work<'_> {
         };
         let log = if losses_of.is_some() { losses::LOG.to_owned() } else { pipeline.log.clone() };
         let (name, pending) = (cursor.name().to_owned(), cursor.pending().items);
-        let task =
-            Task { cursor, settings: exporter.drain.clone(), status: Arc::default(), stop: Stop::new(), losses_of };
+        // At the level of errors, so that warnings are not without it when only those are wanted.
+        let span = tracing::error_span!("exporter", %id, pipeline = %pipeline.id);
+        let (settings, status, stop) = (exporter.drain.clone(), Arc::default(), Stop::new());
+        let task = Task { cursor, settings, status, stop, losses_of, span };
         let (status, stop) = (Arc::clone(&task.status), task.stop.clone());
         let task = match sink {
             AnySink::Otlp(sink) => task.spawn(sink),
@@ -124,17 +127,19 @@ struct Task {
     status: Arc<Status>,
     stop: Stop,
     losses_of: Option<String>,
+    /// What it tells begins with whose it is.
+    span: tracing::Span,
 }
 
 impl Task {
     fn spawn<S: Sink>(self, sink: &Arc<S>) -> JoinHandle<Cursor> {
-        let Self { cursor, settings, status, stop, losses_of } = self;
+        let Self { cursor, settings, status, stop, losses_of, span } = self;
         let sink = Arc::clone(sink);
         match losses_of {
-            None => tokio::spawn(drain::run(cursor, sink, settings, status, stop.requested())),
+            None => tokio::spawn(drain::run(cursor, sink, settings, status, stop.requested()).instrument(span)),
             Some(log) => {
                 let sink = Arc::new(LossesOf { log, sink });
-                tokio::spawn(drain::run(cursor, sink, settings, status, stop.requested()))
+                tokio::spawn(drain::run(cursor, sink, settings, status, stop.requested()).instrument(span))
             }
         }
     }

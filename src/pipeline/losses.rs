@@ -67,6 +67,17 @@ impl Losses {
         Self { spool, teller: Teller::default(), told, told_at: now() }
     }
 
+    /// What an operator can look at.
+    fn advice(&self, reason: &str) -> String {
+        match reason {
+            "damaged" => format!(
+                ": `tidegate spool verify` names the place; the damaged bytes are in {}",
+                self.spool.directory().join("damaged").display()
+            ),
+            _ => String::new(),
+        }
+    }
+
     async fn tell_new(&mut self, log: &Log) -> Result<(), Error> {
         let until = now();
         let losses = new_losses(&self.spool.inspect()?, &self.told, self.told_at, until);
@@ -76,13 +87,8 @@ impl Losses {
             return Ok(());
         }
         for loss in &losses {
-            tracing::warn!(
-                log = loss.log,
-                cursor = loss.cursor,
-                reason = loss.reason,
-                count = loss.count,
-                "records lost"
-            );
+            let LogLoss { log, cursor, reason, count, .. } = loss;
+            tracing::warn!(log, cursor, reason, count, "records lost{}", self.advice(reason));
         }
         log.append(Signal::Logs.tag(), self.teller.encode(&losses), items)?.await?;
         self.told.extend(losses.into_iter().map(|loss| ((loss.log, loss.cursor, loss.reason), loss.total)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -23,20 +23,22 @@ use crate::spool::{Inspection, LogInspection, Spool};
 #[derive(Debug)]
 pub(super) struct Listeners {
     health: Vec<(TcpListener, health_check::Settings)>,
-    metrics: Vec<(TcpListener, SocketAddr)>,
+    metrics: Vec<TcpListener>,
 }
 
 /// Binds them.
 pub(super) fn bind(config: &Config) -> Result<Listeners, BindError> {
     let mut listeners = Listeners { health: Vec::new(), metrics: Vec::new() };
     for settings in &config.health {
-        let key = "extensions.health_check.endpoint";
-        let listener = listen::listen(settings.endpoint, key)?;
+        let listener = listen::listen(settings.endpoint, &settings.key)?;
         listeners.health.push((listener, settings.clone()));
     }
     for address in &config.metrics {
-        let key = "service.telemetry.metrics.readers[0].pull.exporter.prometheus.port";
-        listeners.metrics.push((listen::listen(*address, key)?, *address));
+        let listener = listen::listen_as(*address, "service.telemetry.metrics.readers", |address| {
+            let (host, port) = (address.ip(), address.port());
+            format!("[{{pull: {{exporter: {{prometheus: {{host: \"{host}\", port: {port}}}}}}}}}]")
+        })?;
+        listeners.metrics.push(listener);
     }
     Ok(listeners)
 }
@@ -44,8 +46,10 @@ pub(super) fn bind(config: &Config) -> Result<Listeners, BindError> {
 impl Listeners {
     /// The start-up lines.
     pub(super) fn facts(&self) -> Vec<String> {
-        let health = self.health.iter().map(|(_, s)| format!("health: http://{}{}", s.endpoint, s.path));
-        let metrics = self.metrics.iter().map(|(_, address)| format!("metrics: http://{address}/metrics"));
+        // The real port, where 0 was asked for.
+        let url = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}")).ok();
+        let health = self.health.iter().filter_map(|(l, s)| Some(format!("health: {}{}", url(l)?, s.path)));
+        let metrics = self.metrics.iter().filter_map(|l| Some(format!("metrics: {}/metrics", url(l)?)));
         health.chain(metrics).collect()
     }
 
@@ -59,7 +63,7 @@ impl Listeners {
                 health_check::serve(listener, &settings.path, Arc::new(move || observed.health()), stopped).await;
             });
         }
-        for (listener, _) in self.metrics {
+        for listener in self.metrics {
             let (listener, observed) = (tokio::net::TcpListener::from_std(listener)?, Arc::clone(observed));
             servers.spawn(metrics::serve(listener, Arc::new(move || observed.metrics()), stop.requested()));
         }
@@ -100,6 +104,13 @@ struct ObservedExporter {
     log: String,
     cursor: String,
     status: Arc<Status>,
+}
+
+impl ObservedExporter {
+    /// An exporter of a pipeline drains two logs: the pipeline's, and `self`.
+    fn labels(&self) -> [(&'static str, &str); 3] {
+        [("exporter", &self.id), ("pipeline", &self.pipeline), ("log", &self.log)]
+    }
 }
 
 impl Observed {
@@ -174,8 +185,7 @@ impl Observed {
         for (name, help, count) in families {
             exposition.family(name, Kind::Counter, help);
             for exporter in &self.exporters {
-                let labels = [("exporter", exporter.id.as_str()), ("pipeline", exporter.pipeline.as_str())];
-                exposition.sample(name, &labels, count(&exporter.status.snapshot()));
+                exposition.sample(name, &exporter.labels(), count(&exporter.status.snapshot()));
             }
         }
     }
@@ -187,8 +197,7 @@ impl Observed {
             let log = inspection.logs.iter().find(|log| log.name == exporter.log);
             let cursor = log.and_then(|log| log.cursors.iter().find(|cursor| cursor.name == exporter.cursor));
             if let Some(cursor) = cursor {
-                let labels = [("exporter", exporter.id.as_str()), ("pipeline", exporter.pipeline.as_str())];
-                exposition.sample(name, &labels, cursor.pending.items);
+                exposition.sample(name, &exporter.labels(), cursor.pending.items);
             }
         }
     }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::io::Errno;
+
 use super::Error;
 use super::clock::Clock;
 use super::fs::{Access, Disk, DiskFile};
@@ -28,7 +30,12 @@ impl Env {
     }
 
     pub(crate) fn make_dir(&self, path: &Path) -> Result<(), Error> {
-        self.disk.make_dir(path).map_err(|e| Error::io("create directory", path, e))
+        self.disk.make_dir(path).map_err(|e| match e.raw_os_error() {
+            Some(errno) if errno == Errno::LOOP.raw_os_error() => {
+                Error::refused(path, "this is a symbolic link; name the directory that it points to")
+            }
+            _ => Error::io("create directory", path, e),
+        })
     }
 
     pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), Error> {

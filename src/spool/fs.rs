@@ -159,7 +159,11 @@ impl Disk for RealDisk {
         match DirBuilder::new().mode(0o700).create(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 let found = path.symlink_metadata()?;
-                if found.is_dir() { Ok(()) } else { Err(Errno::NOTDIR.into()) }
+                match found.file_type() {
+                    kind if kind.is_dir() => Ok(()),
+                    kind if kind.is_symlink() => Err(Errno::LOOP.into()),
+                    _ => Err(Errno::NOTDIR.into()),
+                }
             }
             other => other,
         }

@@ -13,7 +13,13 @@ use crate::otlp::Signal;
 use crate::spool::{CursorInspection, Durability, Inspection, LogInspection, Reader};
 
 /// Show every log, its segments, cursors and ledger
+///
+/// Reads beside a running agent or without one, and changes nothing.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    tidegate spool inspect\n  \
+    tidegate spool inspect --segments --data-dir /var/lib/tidegate\n  \
+    tidegate spool inspect --output json | jq '.logs[] | {name, records, pending: .ledger.pending}'")]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,

@@ -12,7 +12,13 @@ use crate::cli::sources::{self, ConfigArgs};
 use crate::spool::{LogVerification, Reader, Verification};
 
 /// Check every checksum; exit 1 when anything is damaged
+///
+/// Reads beside a running agent or without one, and repairs nothing: the agent sets damage aside when it meets it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    tidegate spool verify\n  \
+    tidegate spool verify --output json | jq '.logs[].damage[]'\n\n\
+    Exit codes: 0 nothing is damaged, 1 something is, or the directory cannot be read.")]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,

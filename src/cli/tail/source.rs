@@ -157,7 +157,7 @@ impl Source {
 }
 
 fn warn(warning: &str) {
-    anstream::eprintln!("{WARNING}warning:{WARNING:#} {warning}");
+    output::tell(&format!("{WARNING}warning:{WARNING:#} {warning}\n"));
 }
 
 fn read(reader: &Reader, log: &str, from: From) -> Result<LogReader, Failure> {

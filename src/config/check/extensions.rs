@@ -37,6 +37,7 @@ pub(super) fn extension(kind: &str, fields: &mut Fields<'_, '_, '_>, listening: 
 fn health(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> health_check::Settings {
     let mut settings = health_check::Settings::default();
     settings.endpoint = endpoint(fields, settings.endpoint, listening);
+    settings.key = fields.path_of("endpoint");
     fields.set("path", &mut settings.path, |node| {
         let path = word(node)?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);

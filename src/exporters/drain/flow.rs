@@ -153,11 +153,6 @@ impl Flow {
         self.refusals == 0 && self.retries == 0
     }
 
-    /// Whether the backend is taken to be away or broken.
-    pub(super) fn is_out(&self) -> bool {
-        self.retries > 0 || self.refusals > REFUSALS_OF_A_WORKING_BACKEND
-    }
-
     /// Takes the answer to a piece that [`Flow::next`] gave.
     pub(super) fn answered(&mut self, piece: Piece, answer: Result<Sent, SendError>, now: Instant) {
         self.in_flight -= 1;

@@ -69,6 +69,8 @@ struct Drain<S> {
     is_dry: bool,
     /// The log said that there is more and there was not; it is not believed before.
     dry_until: Option<Instant>,
+    /// A failure was told, and no success since.
+    is_failure_told: bool,
     /// The disk failed; nothing is asked of it before.
     disk_pause: Option<Instant>,
 }
@@ -85,6 +87,7 @@ impl<S: Sink> Drain<S> {
             foreign: VecDeque::new(),
             is_dry: false,
             dry_until: None,
+            is_failure_told: false,
             disk_pause: None,
         }
     }
@@ -147,15 +150,15 @@ impl<S: Sink> Drain<S> {
     }
 
     /// Counts an answer, and tells of it when it changes how the exporter is doing.
-    fn note(&self, piece: &Piece, answer: &Result<Sent, SendError>) {
+    fn note(&mut self, piece: &Piece, answer: &Result<Sent, SendError>) {
         match answer {
             Ok(sent) => self.note_sent(piece.items(), sent),
             Err(error) => self.note_failed(piece, error),
         }
     }
 
-    fn note_sent(&self, items: u64, sent: &Sent) {
-        if self.flow.is_out() {
+    fn note_sent(&mut self, items: u64, sent: &Sent) {
+        if std::mem::take(&mut self.is_failure_told) {
             tracing::info!("the backend takes requests again");
         }
         if let Some(message) = &sent.message {
@@ -164,7 +167,7 @@ impl<S: Sink> Drain<S> {
         self.status.update(|s| s.sent_items += items.saturating_sub(sent.rejected_items));
     }
 
-    fn note_failed(&self, piece: &Piece, error: &SendError) {
+    fn note_failed(&mut self, piece: &Piece, error: &SendError) {
         let (items, reason) = (piece.items(), error.to_string());
         // Told once, not with each attempt, nor with each part of what was refused.
         let is_new = self.flow.is_well() && piece.suspected_at.is_none();
@@ -174,6 +177,7 @@ impl<S: Sink> Drain<S> {
             }
             _ if is_new || self.status.snapshot().last_error.as_deref() != Some(&reason) => {
                 tracing::warn!(items, "not delivered, kept on disk: {reason}");
+                self.is_failure_told = true;
             }
             _ => {}
         }
