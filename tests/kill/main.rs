@@ -6,6 +6,7 @@ mod load;
 mod oracle;
 mod sink;
 #[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 mod support;
 
 use std::net::SocketAddr;

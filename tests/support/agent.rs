@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,7 +33,13 @@ impl Agent {
     ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command.arg("run").args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(Stdio::null());
+        Self::spawn(&mut command)
+    }
+
+    /// As [`Agent::start`], with a command of the caller's, whose standard output is the caller's business.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
@@ -74,6 +80,21 @@ impl Agent {
         ready.unwrap_or_else(|| panic!("the agent was not ready within {limit:?}\n{}", self.stderr()))
     }
 
+    /// Waits until a line on standard error contains `part`, and gives that line.
+    ///
+    /// # Panics
+    /// When none does within `limit`.
+    #[track_caller]
+    pub(crate) fn wait_said(&self, part: &str, limit: Duration) -> String {
+        let said = || self.said.lock().unwrap().lines.iter().find(|line| line.contains(part)).cloned();
+        wait_for(limit, said).unwrap_or_else(|| panic!("not said within {limit:?}: {part}\n{}", self.stderr()))
+    }
+
+    /// The end of the pipe that its standard output is, when the command made it one.
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().unwrap()
+    }
+
     /// Everything that it wrote on standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.said.lock().unwrap().lines.join("\n")
@@ -98,11 +119,29 @@ impl Agent {
     ///
     /// # Panics
     /// When it takes longer than `limit`.
-    pub(crate) fn stop(mut self, limit: Duration) -> (ExitStatus, String) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).unwrap();
+    pub(crate) fn stop(self, limit: Duration) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        self.wait_end(limit)
+    }
+
+    /// Sends a signal, and does not wait.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has ended: its status, and all that it wrote on standard error.
+    ///
+    /// # Panics
+    /// When it takes longer than `limit`.
+    #[track_caller]
+    pub(crate) fn wait_end(mut self, limit: Duration) -> (ExitStatus, String) {
         let status = wait_for(limit, || self.child.try_wait().unwrap());
-        let status = status.unwrap_or_else(|| panic!("SIGTERM did not end it in {limit:?}\n{}", self.stderr()));
+        let status = status.unwrap_or_else(|| panic!("it did not end within {limit:?}\n{}", self.stderr()));
         self.hear_out();
         (status, self.stderr())
     }

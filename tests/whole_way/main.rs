@@ -9,6 +9,7 @@ mod http;
 mod servers;
 mod stage;
 #[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 mod support;
 mod triggers;
 

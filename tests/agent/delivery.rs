@@ -1,0 +1,73 @@
+//! From an application's ack to its backends.
+
+use std::time::{Duration, Instant};
+
+use tonic::Code;
+
+use crate::backend::{Backend, Mood, nobody};
+use crate::client::{bodies, send};
+use crate::stage::{PATIENCE, Stage, to};
+
+/// What no delay by another exporter would stay below: its retries begin at 20 ms and never end.
+const PROMPT: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_dead_a_silent_and_a_refusing_backend_do_not_delay_a_living_one() {
+    let stage = Stage::new();
+    let alive = Backend::start(Mood::Take);
+    let silent = Backend::start(Mood::Silent);
+    let refusing = Backend::start(Mood::Refuse(Code::Internal, "broken"));
+    let running = stage.start(&[
+        ("otlp/dead", to(nobody())),
+        ("otlp/silent", to(silent.address)),
+        ("otlp/refusing", to(refusing.address)),
+        ("otlp/alive", to(alive.address)),
+    ]);
+    send(running.grpc, &["first"]);
+    alive.wait_for(&["first"]);
+    silent.wait_for_request();
+    refusing.wait_for_request();
+    let more = bodies("more", 20);
+    let started = Instant::now();
+    send(running.grpc, &more);
+    alive.wait_for(&more);
+    assert!(started.elapsed() < PROMPT, "{:?}", started.elapsed());
+    assert_eq!(alive.bodies().len(), 21, "records came twice");
+}
+
+#[test]
+fn an_outage_is_a_pause_and_the_records_come_in_order() {
+    let stage = Stage::new();
+    let address = nobody();
+    let running = stage.start(&[("otlp", to(address))]);
+    let sent = bodies("kept", 30);
+    send(running.grpc, &sent);
+    let backend = Backend::at(address, Mood::Take);
+    backend.wait_for(&sent);
+    assert_eq!(backend.bodies(), sent);
+    let (status, said) = running.agent.stop(PATIENCE);
+    assert!(status.success() && said.ends_with("everything is delivered"), "{said}");
+}
+
+#[test]
+fn a_local_copy_and_a_backend_both_get_every_record() {
+    let stage = Stage::new();
+    let backend = Backend::start(Mood::Take);
+    let path = stage.path("copy/logs.jsonl");
+    let file = format!("{{ path: {}, create_directory: true }}", path.display());
+    let running = stage.start(&[("file", file), ("otlp", to(backend.address))]);
+    let sent = bodies("both", 10);
+    send(running.grpc, &sent);
+    backend.wait_for(&sent);
+    let copied = || std::fs::read_to_string(&path).ok().filter(|text| text.contains("both 9"));
+    let text = crate::support::wait_for(PATIENCE, copied).expect("the local copy");
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut found: Vec<&str> = Vec::new();
+    for line in &lines {
+        for record in line["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap() {
+            found.push(record["body"]["stringValue"].as_str().unwrap());
+        }
+    }
+    found.dedup();
+    assert_eq!(found, sent);
+}

@@ -1,0 +1,151 @@
+//! What a Prometheus scrapes.
+
+use std::collections::BTreeMap;
+
+use crate::backend::{Backend, Mood, nobody};
+use crate::client::{Client, bodies, send};
+use crate::http::{get, post};
+use crate::stage::{PATIENCE, Stage, to};
+use crate::support::wait_for;
+
+/// One scrape: family name to type and samples, samples by their labels.
+type Scrape = BTreeMap<String, Family>;
+
+#[derive(Debug)]
+struct Family {
+    kind: String,
+    samples: BTreeMap<BTreeMap<String, String>, f64>,
+}
+
+/// Reads the text format 0.0.4, and takes nothing that is not in it.
+fn parse(text: &str) -> Scrape {
+    assert!(text.ends_with('\n'), "the last line has no end");
+    let (mut scrape, mut open, mut help) = (Scrape::new(), String::new(), String::new());
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, doc) = rest.split_once(' ').expect(line);
+            assert!(is_name(name) && doc.ends_with('.'), "{line}");
+            help = name.to_owned();
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect(line);
+            assert_eq!(name, help, "TYPE without its HELP");
+            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            let family = Family { kind: kind.to_owned(), samples: BTreeMap::new() };
+            assert!(scrape.insert(name.to_owned(), family).is_none(), "{name} comes twice");
+            open = name.to_owned();
+        } else {
+            let (name, labels, value) = sample(line);
+            assert_eq!(name, open, "a sample outside its family: {line}");
+            let family = scrape.get_mut(name).expect(line);
+            assert!(family.samples.insert(labels, value).is_none(), "twice: {line}");
+        }
+    }
+    scrape
+}
+
+fn sample(line: &str) -> (&str, BTreeMap<String, String>, f64) {
+    let end = line.find(['{', ' ']).expect(line);
+    let (name, mut rest) = line.split_at(end);
+    assert!(is_name(name), "{line}");
+    let mut labels = BTreeMap::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        loop {
+            let (label, after) = rest.split_once("=\"").expect(line);
+            assert!(is_name(label) && !label.contains(':'), "{line}");
+            let (value, after) = quoted(after, line);
+            assert!(labels.insert(label.to_owned(), value).is_none(), "{line}");
+            rest = match after.strip_prefix(',') {
+                Some(more) => more,
+                None => break rest = after.strip_prefix('}').expect(line),
+            };
+        }
+    }
+    let value = rest.strip_prefix(' ').expect(line);
+    assert!(!value.contains(' '), "{line}");
+    (name, labels, value.parse().expect(line))
+}
+
+/// A label value up to its quote, and what follows.
+fn quoted<'a>(text: &'a str, line: &str) -> (String, &'a str) {
+    let (mut value, mut chars) = (String::new(), text.char_indices());
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return (value, &text[at + 1..]),
+            '\\' => match chars.next().expect(line).1 {
+                'n' => value.push('\n'),
+                c @ ('\\' | '"') => value.push(c),
+                _ => panic!("an escape that is none: {line}"),
+            },
+            c => value.push(c),
+        }
+    }
+    panic!("a quote is open: {line}")
+}
+
+fn is_name(name: &str) -> bool {
+    let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':');
+    rest && name.bytes().next().is_some_and(|b| !b.is_ascii_digit())
+}
+
+/// The value of the sample with these labels.
+#[track_caller]
+fn value(scrape: &Scrape, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let family = scrape.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", scrape.keys()));
+    let has = |sample: &BTreeMap<String, String>| labels.iter().all(|(k, v)| sample.get(*k).is_some_and(|w| w == v));
+    let found: Vec<f64> = family.samples.iter().filter(|(sample, _)| has(sample)).map(|(_, value)| *value).collect();
+    assert_eq!(found.len(), 1, "{name} {labels:?} in {family:?}");
+    found[0]
+}
+
+#[test]
+fn a_scrape_is_prometheus_text_and_counts_what_came_went_and_waits() {
+    let stage = Stage::new();
+    let backend = Backend::start(Mood::Take);
+    let running = stage.start(&[("otlp/good", to(backend.address)), ("otlp/dead", to(nobody()))]);
+    send(running.grpc, &bodies("good", 5));
+    Client::of(running.grpc).send(&bodies("many", 10)).unwrap();
+    assert_eq!(post(running.http, b"\xff\xff").status, 400);
+    backend.wait_for(&bodies("many", 10));
+
+    let scrape = || {
+        let answer = get(running.metrics, "/metrics");
+        assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
+        parse(&answer.text())
+    };
+    let exporter = |id: &'static str| [("exporter", id), ("pipeline", "logs"), ("log", "logs")];
+    let good = exporter("otlp/good");
+    let settled = || Some(scrape()).filter(|scrape| value(scrape, "tidegate_exporter_sent_items", &good) == 15.0);
+    let settled = wait_for(PATIENCE, settled).expect("what was sent is counted");
+    assert_eq!(value(&settled, "otelcol_receiver_accepted_log_records", &[("receiver", "otlp")]), 15.0);
+    assert_eq!(value(&settled, "otelcol_receiver_refused_log_records", &[("receiver", "otlp")]), 0.0);
+    assert_eq!(value(&settled, "tidegate_cursor_pending_items", &exporter("otlp/dead")), 15.0);
+    assert_eq!(value(&settled, "tidegate_exporter_sent_items", &exporter("otlp/dead")), 0.0);
+    assert!(value(&settled, "tidegate_exporter_failed_requests", &exporter("otlp/dead")) >= 1.0);
+    assert_eq!(value(&settled, "tidegate_log_accepted_items", &[("log", "logs")]), 15.0);
+    for (name, family) in &settled {
+        assert!(name.starts_with("otelcol_") || name.starts_with("tidegate_"), "{name}");
+        assert!(family.samples.values().all(|value| *value >= 0.0), "{name}");
+        let gauges = ["_pending_items", "_bytes", "_last_sequence", "_poisoned"];
+        let is_gauge = gauges.iter().any(|end| name.ends_with(end));
+        assert_eq!(family.kind, if is_gauge { "gauge" } else { "counter" }, "{name}");
+    }
+}
+
+#[test]
+fn the_parser_of_this_test_takes_only_what_the_format_has() {
+    let good = "# HELP a_b Help.\n# TYPE a_b counter\na_b{x=\"1\",y=\"q\\\"\\\\\"} 7\na_b 1\n";
+    assert_eq!(value(&parse(good), "a_b", &[("y", "q\"\\")]), 7.0);
+    for bad in [
+        "# HELP a Help.\n# TYPE a counter\na 1",
+        "# HELP a Help.\n# TYPE a counter\nb 1\n",
+        "# HELP a Help.\n# TYPE a counter\na{x=1} 1\n",
+        "# HELP a Help.\n# TYPE a counter\na{x=\"1} 1\n",
+        "# HELP a Help.\n# TYPE a counter\na 1\na 1\n",
+        "# TYPE a counter\na 1\n",
+        "# HELP a Help.\n# TYPE a kounter\na 1\n",
+        "# HELP a Help.\n# TYPE a counter\na one\n",
+    ] {
+        assert!(std::panic::catch_unwind(|| parse(bad)).is_err(), "{bad}");
+    }
+}

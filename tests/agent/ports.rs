@@ -1,0 +1,76 @@
+//! Ports that somebody else has.
+
+use std::net::{SocketAddr, TcpListener};
+
+use crate::backend::nobody;
+use crate::stage::{PATIENCE, Running, Stage, config, refused, to};
+use crate::support::Agent;
+
+/// Starts an agent that wants a port that this test has: it must say so, and its advice must work.
+fn taken(wanted: &str, moved: impl Fn(SocketAddr) -> String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let stage = Stage::new();
+    let text = config(&[("otlp", to(nobody()))]);
+    let changed = text.replacen(wanted, &moved(address), 1);
+    assert_ne!(text, changed);
+    stage.write("agent.yaml", changed);
+
+    let (code, said) = refused(&mut stage.run_command());
+    assert_eq!(code, Some(1), "{said}");
+    let says = |part: &str| assert!(said.contains(part), "{part}: {said}");
+    says(&format!("error: port {} is in use by ", address.port()));
+    says(&format!("(pid {})", std::process::id()));
+    says(&address.to_string());
+
+    // The advice, as a shell would read it.
+    let advice = said.split("--set ").nth(1).expect("an advice").trim();
+    let set = advice.trim_matches('\'');
+    assert!(set == advice || advice.starts_with('\''), "{advice}");
+    let shell_reads_more = |c: char| "[]{}*?$ ".contains(c);
+    assert!(!advice.contains(shell_reads_more) || advice.starts_with('\''), "a shell reads {advice} in its own way");
+    let agent = Agent::spawn(stage.run_command().args(["--set", set]));
+    assert!(Running::ready(agent).agent.stop(PATIENCE).0.success());
+}
+
+#[test]
+fn a_grpc_port_in_use_names_its_holder_and_the_way_out() {
+    taken("grpc: { endpoint: 127.0.0.1:0", |address| format!("grpc: {{ endpoint: {address}"));
+}
+
+#[test]
+fn an_http_port_in_use_names_its_holder_and_the_way_out() {
+    taken("http: { endpoint: 127.0.0.1:0", |address| format!("http: {{ endpoint: {address}"));
+}
+
+#[test]
+fn a_health_port_in_use_names_its_holder_and_the_way_out() {
+    taken("health_check: { endpoint: 127.0.0.1:0", |address| format!("health_check: {{ endpoint: {address}"));
+}
+
+#[test]
+fn a_metrics_port_in_use_names_its_holder_and_the_way_out() {
+    taken("port: 0", |address| format!("port: {}", address.port()));
+}
+
+#[test]
+fn an_address_that_is_not_this_machines_is_refused() {
+    let stage = Stage::new();
+    // Of TEST-NET-1: no machine has it.
+    stage.write("agent.yaml", config(&[("otlp", to(nobody()))]).replacen("127.0.0.1:0", "192.0.2.1:4317", 1));
+    let (code, said) = refused(&mut stage.run_command());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("192.0.2.1:4317") && said.contains("protocols.grpc.endpoint"), "{said}");
+}
+
+#[test]
+fn an_agent_that_cannot_have_a_port_leaves_the_directory_to_the_next() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stage = Stage::new();
+    let text = config(&[("otlp", to(nobody()))]);
+    let address = listener.local_addr().unwrap();
+    stage.write("agent.yaml", text.replacen("127.0.0.1:0", &address.to_string(), 1));
+    assert_eq!(refused(&mut stage.run_command()).0, Some(1));
+    drop(listener);
+    stage.start_again();
+}

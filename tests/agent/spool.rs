@@ -1,0 +1,168 @@
+//! `tidegate spool inspect` and `verify`: what programs read.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::backend::{Backend, Mood, nobody};
+use crate::client::{bodies, send};
+use crate::stage::{PATIENCE, Stage, refused, to};
+use crate::support::wait_for;
+
+#[track_caller]
+fn has_keys(value: &Value, keys: &str) {
+    let found: BTreeSet<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    let wanted: BTreeSet<&str> = keys.split_whitespace().collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn inspect_has_the_documented_shape_and_the_ledger_adds_up() {
+    let stage = Stage::new();
+    let backend = Backend::start(Mood::Take);
+    let running = stage.start(&[("otlp/good", to(backend.address)), ("otlp/dead", to(nobody()))]);
+    send(running.grpc, &bodies("n", 8));
+    backend.wait_for(&bodies("n", 8));
+    let pid = running.agent.pid();
+    let live = stage.look(&["spool", "inspect", "--output", "json"]).json();
+    assert_eq!(live["owner"], serde_json::json!({ "pid": pid, "alive": true }));
+    assert!(running.agent.stop(PATIENCE).0.success());
+
+    let found = stage.look(&["spool", "inspect", "--output", "json"]).json();
+    has_keys(&found, "directory spool_id owner logs");
+    assert_eq!(found["directory"], stage.data().to_str().unwrap());
+    assert_ne!(found["owner"]["alive"], true);
+    let log = found["logs"].as_array().unwrap().iter().find(|log| log["name"] == "logs").unwrap();
+    has_keys(
+        log,
+        "name signal first_sequence last_sequence records bytes max_size durability poisoned damaged_bytes segments \
+         cursors ledger",
+    );
+    assert_eq!((&log["signal"], &log["durability"]), (&"logs".into(), &"sync".into()));
+    assert_eq!((&log["poisoned"], &log["damaged_bytes"], &log["records"]), (&false.into(), &0.into(), &8.into()));
+    has_keys(&log["segments"][0], "id state first_sequence last_sequence bytes");
+    let cursors = log["cursors"].as_array().unwrap();
+    let (good, dead) = ("logs:otlp/good", "logs:otlp/dead");
+    let names: BTreeSet<&str> = cursors.iter().filter_map(|cursor| cursor["name"].as_str()).collect();
+    assert_eq!(names, BTreeSet::from([good, dead]));
+    for cursor in cursors {
+        has_keys(cursor, "name required sequence pending_records pending_bytes oldest_age_s last_error");
+        assert_eq!(cursor["required"], true);
+        assert_eq!(cursor["oldest_age_s"].is_number(), cursor["name"] == dead, "{cursor}");
+    }
+    let ledger = &log["ledger"];
+    has_keys(ledger, "accepted delivered parked dropped skipped pending");
+    assert_eq!(ledger["accepted"], 8);
+    assert_eq!((&ledger["delivered"][good], &ledger["pending"][good]), (&8.into(), &0.into()));
+    assert_eq!((&ledger["delivered"][dead], &ledger["pending"][dead]), (&0.into(), &8.into()));
+}
+
+#[test]
+fn verify_has_the_documented_shape_beside_an_agent_and_after_it() {
+    let stage = Stage::new();
+    let running = stage.start(&[("otlp", to(nobody()))]);
+    send(running.grpc, &bodies("n", 4));
+    let check = || {
+        let done = stage.look(&["spool", "verify", "--output", "json"]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let found = done.json();
+        has_keys(&found, "ok logs");
+        assert_eq!(found["ok"], true);
+        let log = found["logs"].as_array().unwrap().iter().find(|log| log["name"] == "logs").unwrap();
+        has_keys(log, "name frames bytes damage ledger_closes");
+        assert_eq!((&log["damage"], &log["ledger_closes"]), (&serde_json::json!([]), &true.into()));
+        log["frames"].as_u64().unwrap()
+    };
+    // The last frame is shown when the agent has said on disk that it is durable.
+    wait_for(PATIENCE, || (check() >= 4).then_some(())).expect("four frames");
+    send(running.grpc, &["the last before the kill"]);
+    running.agent.kill();
+    assert!(check() >= 5);
+}
+
+/// Turns over one byte of the record with this body, in whichever segment of the log it is: the segment's name.
+#[allow(clippy::disallowed_methods, reason = "damages what the agent wrote")]
+fn damage(stage: &Stage, body: &str) -> String {
+    for entry in std::fs::read_dir(stage.data().join("logs/logs")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.is_file() {
+            continue;
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(body.len()).position(|window| window == body.as_bytes()) {
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            return path.file_name().unwrap().to_str().unwrap().to_owned();
+        }
+    }
+    panic!("no segment has {body}")
+}
+
+#[test]
+fn a_damaged_byte_is_found_told_and_set_aside_and_the_rest_is_delivered() {
+    let stage = Stage::new();
+    let address = nobody();
+    let running = stage.start(&[("otlp", to(address))]);
+    send(running.grpc, &bodies("kept", 12));
+    assert!(running.agent.stop(PATIENCE).0.success());
+    let segment = damage(&stage, "kept 5");
+
+    let text = stage.look(&["spool", "verify"]);
+    assert_eq!(text.code, Some(1), "{text:?}");
+    let number = segment.strip_prefix("seg-").unwrap();
+    assert!(text.stdout.contains("damaged") && text.stdout.contains(&format!("segment {number} at byte ")), "{text:?}");
+    let done = stage.look(&["spool", "verify", "--output", "json"]);
+    assert_eq!((done.code, &done.json()["ok"]), (Some(1), &false.into()));
+    let found = &done.json()["logs"][0]["damage"][0];
+    has_keys(found, "segment offset bytes reason frames_lost");
+    assert_eq!(found["segment"].as_u64(), u64::from_str_radix(number, 16).ok(), "{found}");
+    assert!(found["offset"].as_u64().unwrap() > 0 && found["bytes"].as_u64().unwrap() > 0, "{found}");
+    assert_eq!((&found["frames_lost"], found["reason"].is_string()), (&1.into(), true), "{found}");
+
+    let backend = Backend::at(address, Mood::Take);
+    let running = stage.start_again();
+    let rest: Vec<String> = bodies("kept", 12).into_iter().filter(|body| body != "kept 5").collect();
+    backend.wait_for(&rest);
+    let told = running.agent.wait_said("records lost", PATIENCE);
+    let aside = stage.data().join("damaged");
+    assert!(told.contains("tidegate spool verify") && told.contains(aside.to_str().unwrap()), "{told}");
+    let copies: Vec<_> = std::fs::read_dir(aside).unwrap().map(|copy| copy.unwrap().file_name()).collect();
+    assert_eq!(copies.len(), 1);
+    assert!(copies[0].to_str().unwrap().starts_with(&format!("logs-{number}-")), "{copies:?}");
+    let log = &stage.look(&["spool", "inspect", "--output", "json"]).json()["logs"][0];
+    let log = if log["name"] == "logs" { log.clone() } else { panic!("{log}") };
+    assert!(log["damaged_bytes"].as_u64().unwrap() > 0, "{log}");
+    assert_eq!(
+        (&log["ledger"]["accepted"], &log["ledger"]["delivered"]["logs:otlp"]),
+        (&12.into(), &11.into()),
+        "{log}"
+    );
+    let dropped: u64 = log["ledger"]["dropped"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(dropped, 1, "{log}");
+    let (status, said) = running.agent.stop(PATIENCE);
+    assert!(status.success() && said.ends_with("everything is delivered"), "{said}");
+}
+
+#[test]
+fn a_directory_of_a_newer_format_is_left_alone() {
+    let stage = Stage::new();
+    let running = stage.start(&[("otlp", to(nobody()))]);
+    send(running.grpc, &["kept"]);
+    assert!(running.agent.stop(PATIENCE).0.success());
+    let id = stage.data().join("spool.id");
+    let before = std::fs::read(&id).unwrap();
+    // The version is the two bytes after the magic number, the checksum the last four.
+    let mut newer = before.clone();
+    newer[8] = 99;
+    let body = newer.len() - 4;
+    let checksum = crc32c::crc32c(&newer[..body]);
+    newer[body..].copy_from_slice(&checksum.to_le_bytes());
+    stage.write("data/spool.id", &newer);
+    let (code, said) = refused(&mut stage.run_command());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("spool.id") && said.contains("version 99"), "{said}");
+    assert_eq!(std::fs::read(&id).unwrap(), newer, "the file was touched");
+    stage.write("data/spool.id", before);
+    let _running = stage.start_again();
+    assert!(stage.look(&["tail"]).stdout.contains("kept"));
+}
