@@ -21,7 +21,7 @@ impl Answer {
 }
 
 /// Sends bytes and reads to the end of the connection. A peer that hangs up while it is written to may have answered.
-pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(address);
     let mut answer = Vec::new();
     // Whether all was written or read is for the answer to show.
