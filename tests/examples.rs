@@ -2,6 +2,7 @@
 
 #![cfg(feature = "agent")]
 #![allow(clippy::disallowed_methods, reason = "reads the examples and writes one configuration to a temporary folder")]
+#![allow(clippy::unwrap_used, reason = "a test ends where its own preparation fails")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

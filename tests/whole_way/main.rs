@@ -3,6 +3,8 @@
 //! `tests/run whole-way` builds the Collector and fetches OpenSearch; the agent's configuration is
 //! `examples/agent.yaml`, the gateway's is `otel-config.yaml`.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its own preparation fails")]
+
 mod client;
 mod documents;
 mod http;
