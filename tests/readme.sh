@@ -51,7 +51,7 @@ await 60 "$home/err" '^ready in [0-9]+ ms$'
 agent=$(pgrep -P "$cargo" -x tidegate || echo "$cargo")
 cat "$home/err"
 for line in '^tidegate [0-9.]+$' "^data: $home/data" '^receiver otlp: grpc 127.0.0.1:4317, http 127.0.0.1:4318$' \
-    '^receiver kernel: ([0-9]+) of \1 hooks attached$' '^exporter file( .logs.kernel.)?: ' '^next: tidegate tail, tidegate doctor$'; do
+    '^receiver kernel: ([0-9]+) of \1 hooks attached$' '^exporter file: ' '^next: tidegate tail, tidegate doctor$'; do
     grep -Eq -- "$line" "$home/err" || fail "no start-up line like: $line"
 done
 [ "$(tail -n 1 "$home/err" | grep -Ec '^ready in [0-9]+ ms$')" = 1 ] || fail "the last start-up line is another"

@@ -3,7 +3,6 @@
 #![cfg(feature = "agent")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 #![allow(clippy::disallowed_methods, reason = "writes configurations to a temporary folder")]
-#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tidegate::spool::{Log, Options, Spool};
+use tidegate::spool::{Log, LogOptions, Options, Spool};
 
 use crate::report::{median, spread};
 
@@ -66,10 +66,9 @@ impl Turns {
             file.write_all_at(&block, offset)?;
         }
         file.sync_all()?;
-        let mut options = Options::default();
         // Nothing wants the records: segments are recycled as soon as the log has gone once around.
-        options.max_size = Some(256 << 20);
-        options.log.retain_size = 32 << 20;
+        let log = LogOptions { retain_size: 32 << 20, ..LogOptions::default() };
+        let options = Options { max_size: Some(256 << 20), log, ..Options::default() };
         let spool = Spool::open(&dir.path().join("spool"), options)?;
         let log = spool.log("bench")?;
         let payload = Bytes::from((0..size).map(|i| (i * 31) as u8).collect::<Vec<u8>>());

@@ -33,8 +33,8 @@ impl Drain {
     pub(super) fn fact(&self) -> String {
         let Self { exporter, pipeline, target, pending, .. } = self;
         match pending {
-            0 => format!("exporter {exporter} ({pipeline}): {target}"),
-            n => format!("exporter {exporter} ({pipeline}): {target}, {n} records pending"),
+            0 => format!("exporter {exporter}: {target} ({pipeline})"),
+            n => format!("exporter {exporter}: {target} ({pipeline}), {n} records pending"),
         }
     }
 }

@@ -26,6 +26,7 @@ mod recovery;
 mod segment;
 mod space;
 mod spare;
+#[allow(clippy::module_inception, reason = "the room of the type Spool")]
 mod spool;
 mod stream;
 mod table;

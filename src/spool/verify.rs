@@ -79,7 +79,7 @@ fn walk(files: &Files, mut stream: Stream, sum: &mut Sum, progress: &mut dyn FnM
                 let header = met.frame.header;
                 sum.read = sum.read + (header.totals_after() - header.totals);
                 done += header.frame_len();
-                if sum.frames % 64 == 0 {
+                if sum.frames.is_multiple_of(64) {
                     progress(done);
                 }
             }

@@ -1,6 +1,5 @@
 //! What readers may see of a log, and how they learn that there is more.
 
-use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,19 +60,14 @@ impl View {
     }
 
     /// Completes when `ready`.
-    pub(crate) fn ready(
-        self: Arc<Self>,
-        ready: impl Fn(&Front) -> bool + Send + Sync + 'static,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        async move {
-            loop {
-                // Listen first: what happens after the check must not be missed.
-                let listener = self.event.listen();
-                if ready(&self.front()) {
-                    return;
-                }
-                listener.await;
+    pub(crate) async fn ready(self: Arc<Self>, ready: impl Fn(&Front) -> bool + Send + Sync + 'static) {
+        loop {
+            // Listen first: what happens after the check must not be missed.
+            let listener = self.event.listen();
+            if ready(&self.front()) {
+                return;
             }
+            listener.await;
         }
     }
 }

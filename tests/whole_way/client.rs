@@ -40,7 +40,7 @@ impl LogExporter for UntilAcked {
         let records: Vec<_> = batch.iter().collect();
         while let Err(error) = self.exporter.export(LogBatch::new(&records)).await {
             // Shown when the test fails.
-            if self.failed.fetch_add(1, Ordering::SeqCst) % 100 == 0 {
+            if self.failed.fetch_add(1, Ordering::SeqCst).is_multiple_of(100) {
                 println!("the agent did not take {} records: {error}", records.len());
             }
             std::thread::sleep(RETRY);

@@ -45,7 +45,7 @@ pub(crate) fn step(bytes: &[u8], seed: Seed, offset: u64, end: u64) -> Step {
 pub(crate) fn resync(bytes: &[u8], seed: Seed, offset: u64) -> Option<u64> {
     memchr::memmem::find_iter(bytes, &frame::MAGIC).map(|at| at as u64).find(|at| {
         *at > 0
-            && (offset + at) % ALIGN == 0
+            && (offset + at).is_multiple_of(ALIGN)
             && FrameHeader::decode(bytes.get(*at as usize..).unwrap_or_default(), seed, offset + at).is_ok()
     })
 }

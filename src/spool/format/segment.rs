@@ -211,7 +211,7 @@ impl Footer {
             return Err(Fault::HeaderChecksum);
         }
         let data_end = get(b, footer::DATA_END);
-        if data_end < DATA_AT || data_end > offset || data_end % ALIGN != 0 {
+        if data_end < DATA_AT || data_end > offset || !data_end.is_multiple_of(ALIGN) {
             return Err(Fault::Length);
         }
         Ok(Self {

@@ -20,7 +20,8 @@ fn fields(heading: &str) -> Vec<(&'static str, usize, usize)> {
 
 #[test]
 fn the_tables_of_format_md_are_the_codes() {
-    let structures: [(&str, &[(&str, usize, usize)], usize); 6] = [
+    type Field = (&'static str, usize, usize);
+    let structures: [(&str, &[Field], usize); 6] = [
         ("## spool.id", ident::ident::FIELDS, ident::ident::LEN),
         ("### Segment header", segment::header::FIELDS, segment::header::LEN),
         ("### Frame", frame::header::FIELDS, frame::header::LEN),

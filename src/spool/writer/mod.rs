@@ -275,10 +275,9 @@ impl Writer {
 
     /// Answers a committed group.
     fn settle(&mut self, group: &mut Vec<Queued>) {
-        let mut sequence = self.next_sequence - group.len() as u64;
-        for queued in group.drain(..) {
+        let first = self.next_sequence - group.len() as u64;
+        for (sequence, queued) in (first..).zip(group.drain(..)) {
             answer(queued.ack, Ok(Appended { sequence }));
-            sequence += 1;
         }
         self.sound();
     }
