@@ -22,7 +22,7 @@ fn options() -> Options {
 
 /// Not a test of its own: what the killed process does.
 #[test]
-#[ignore = "run by kill_9_at_any_moment_loses_no_acked_frame"]
+#[ignore = "performed by other tests: kill_9_at_any_moment_loses_no_acked_frame"]
 fn child() {
     let directory = std::env::var(DIRECTORY).expect("set by the test that starts this one");
     let from: u64 = std::env::var(FROM).unwrap().parse().unwrap();
