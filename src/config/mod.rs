@@ -1,6 +1,6 @@
 //! The configuration: what was typed, and what was checked.
 //!
-//! The language is the OpenTelemetry Collector's YAML. [`load`] reads every source, merges them, checks everything and
+//! The language is the OpenTelemetry Collector's YAML. [`load()`] reads every source, merges them, checks everything and
 //! gives either a [`Config`], in which every reference resolves, or all [`Faults`] at once, each with its place.
 //!
 //! ```

@@ -21,7 +21,7 @@ use super::{Signal, wire};
 /// Text that is not UTF-8 is written with replacement characters.
 ///
 /// # Errors
-/// The payload is not a protobuf message, or its messages nest deeper than [`super::validate`] lets through; `out`
+/// The payload is not a protobuf message, or its messages nest deeper than [`super::validate()`] lets through; `out`
 /// is then as it was.
 pub fn write_line(signal: Signal, payload: &[u8], out: &mut String) -> Result<(), Malformed> {
     let request = match signal {

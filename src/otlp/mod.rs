@@ -1,7 +1,7 @@
 //! OTLP bytes: validate, count, concatenate, cut — without decoding.
 //!
 //! A log holds export requests as they came. What has to be known about them is read off the protobuf wire format in
-//! place: [`validate`] before anything is stored, [`count`] for the ledger, [`concat()`] to make batches, [`middle`] and
+//! place: [`validate()`] before anything is stored, [`count`] for the ledger, [`concat()`] to make batches, [`middle`] and
 //! [`extract`] to find the one record that a backend refuses. Nothing here panics on any bytes, and nothing recurses
 //! as deep as a client nests.
 
