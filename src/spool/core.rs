@@ -10,6 +10,7 @@ use super::damage::Damaged;
 use super::dead_letter::DeadLetters;
 use super::env::{Env, lock};
 use super::format::Totals;
+use super::fs::DiskFile;
 use super::queue::Queue;
 use super::segment::Segment;
 use super::space::{Account, Space};
@@ -142,6 +143,11 @@ impl Source for LogCore {
         }
         let below = self.after(segment.id)?.map_or(u64::MAX, |next| next.header.first_sequence);
         Ok(Extent::AtRest(segment.end(&self.env, below)?))
+    }
+
+    /// Whoever reads holds the segment itself, which is enough within a process.
+    fn open(&self, segment: &Arc<Segment>) -> Result<Arc<dyn DiskFile>, Error> {
+        segment.open(&self.env)
     }
 
     fn gone(&self, segment: &Arc<Segment>) -> Result<bool, Error> {

@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     Refused { path: PathBuf, what: String },
     #[error("{}: {what}; the file is left untouched", .path.display())]
     Newer { path: PathBuf, what: String },
+    #[error("{}: belongs to another spool, log or segment; was it renamed or copied? It is left where it is", .path.display())]
+    Foreign { path: PathBuf },
     #[error("{} at {offset}: {what}", .path.display())]
     Corrupt { path: PathBuf, offset: u64, what: String },
     #[error("cannot {op} {}: {source}", .path.display())]
@@ -128,7 +130,12 @@ impl Error {
     /// A file does not hold what it must.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
-        matches!(*self.0, Kind::Corrupt { .. })
+        matches!(*self.0, Kind::Corrupt { .. } | Kind::Foreign { .. })
+    }
+
+    /// A file of another spool, log or segment.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(*self.0, Kind::Foreign { .. })
     }
 
     /// A file was written by a newer program, or with a feature that this one lacks. It was left untouched.

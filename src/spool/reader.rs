@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::clock::RealClock;
 use super::env::{Env, lock};
 use super::format::{Totals, name_crc};
-use super::fs::RealDisk;
+use super::fs::{DiskFile, RealDisk};
 use super::lock::{Holder, holder};
 use super::segment::Segment;
 use super::stream::{Event, Extent, Source, Stream, Visible};
@@ -188,7 +188,7 @@ impl Files {
             live.walked = end.data_end;
             live.unproven.clear();
         }
-        let file = segment.open(&self.env)?;
+        let file = self.open(segment)?;
         let size = self.env.size(&*file, &segment.path)?;
         let mut walk = Walk::new(file, segment, live.walked, size, u64::MAX);
         let os = segment.header.durability == 2;
@@ -238,6 +238,17 @@ impl Source for Files {
         let next = lock(&self.table).after(&self.env, segment.id)?;
         let below = next.map_or(u64::MAX, |next| next.header.first_sequence);
         Ok(Extent::AtRest(segment.end(&self.env, below)?))
+    }
+
+    /// With a shared lock, which keeps the owner from recycling the file.
+    fn open(&self, segment: &Arc<Segment>) -> Result<Arc<dyn DiskFile>, Error> {
+        let file = segment.open(&self.env)?;
+        let locked = file.try_lock(false).map_err(|e| Error::io("lock", &segment.path, e))?;
+        // Between our look at the header and the lock it may have been recycled.
+        if !locked || !(segment.header_damaged || segment.is_mine(&*file)?) {
+            return Err(Error::not_found(format!("segment {}: reclaimed; it", segment.path.display())));
+        }
+        Ok(file)
     }
 
     fn gone(&self, segment: &Arc<Segment>) -> Result<bool, Error> {

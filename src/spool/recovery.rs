@@ -80,11 +80,18 @@ pub(crate) fn recover(env: &Env, dir: &Path, crc: u32) -> Result<Recovered, Erro
     if let Some(newest) = &newest {
         // The second newest header: the newest may be the only other copy of what it says.
         table.before(env, newest.id)?;
-    } else if let Some(strange) = table.strange().into_iter().next_back() {
+    } else if let Some(strange) = table.strange().into_iter().find(|s| s.error.is_foreign()) {
         // Every file is another log's: renamed directories, most likely. Going on would begin the log anew.
         return Err(strange.error);
     }
     let mut opening = Opening { next_id: table.newest_id().map_or(1, |id| id + 1), ..Opening::default() };
+    // Files that are no segments any more stay where they are, told.
+    opening.cuts.extend(table.strange().into_iter().map(|s| Cut {
+        segment: s.id,
+        offset: 0,
+        bytes: s.size,
+        reason: s.error.to_string(),
+    }));
     let (end, holes) = match &newest {
         Some(segment) => read_newest(env, segment, &mut opening)?,
         None => (None, Vec::new()),
@@ -92,6 +99,8 @@ pub(crate) fn recover(env: &Env, dir: &Path, crc: u32) -> Result<Recovered, Erro
     let cursors = read_cursors(env, dir, crc, &mut table, &mut opening)?;
     let last = end.map_or(0, |end| end.last_sequence);
     let known = known_sequence(newest.as_deref(), last, &cursors);
+    // Nothing there and nothing known: a new log.
+    opening.clean |= newest.is_none() && known == 0 && table.newest_id().is_none();
     // A cursor that knows more than the segments: something is gone, and with it how far sequences had come.
     opening.clean &= known <= last;
     // A segment outlives every sequence given in it, since the newest is never reclaimed: without any, none was given.
@@ -127,7 +136,7 @@ fn read_newest(env: &Env, segment: &Segment, opening: &mut Opening) -> Result<(O
         bytes: hole.bytes,
         reason: hole.fault.to_string(),
     };
-    opening.cuts = holes.iter().map(cut).collect();
+    opening.cuts.extend(holes.iter().map(cut));
     Ok((Some(end), holes))
 }
 

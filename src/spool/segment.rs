@@ -68,7 +68,6 @@ impl Segment {
         let size = env.size(&*file, path)?;
         let mut block = Vec::new();
         file.read(&mut block, 0, DATA_AT as usize).map_err(|e| Error::io("read", path, e))?;
-        let corrupt = |what: String| -> Error { Kind::Corrupt { path: path.to_owned(), offset: 0, what }.into() };
         let found = match SegmentHeader::decode_block(&block) {
             Err(e @ (Fault::Version(_) | Fault::Features(_))) => {
                 return Err(Kind::Newer { path: path.to_owned(), what: e.to_string() }.into());
@@ -82,11 +81,15 @@ impl Segment {
                 let claimed = claimed_epoch(&*file, size);
                 let epochs = epochs.iter().copied().chain(claimed).chain(other.iter().map(|(h, _)| h.epoch));
                 let rebuilt = rebuild(env, &file, path, size, id, log, epochs)?;
-                let what = match other {
-                    Ok(_) => "belongs to another spool, log or segment".to_owned(),
-                    Err(fault) => format!("both copies of the segment header: {fault}"),
+                let path = || path.to_owned();
+                let strange = || match other {
+                    Ok(_) => Kind::Foreign { path: path() },
+                    Err(fault) => {
+                        let what = format!("both copies of the segment header: {fault}");
+                        Kind::Corrupt { path: path(), offset: 0, what }
+                    }
                 };
-                (rebuilt.ok_or_else(|| corrupt(what))?, true)
+                (rebuilt.ok_or_else(strange)?, true)
             }
         };
         Ok(Self { header_damaged, ..Self::new(path.to_owned(), header, size) })

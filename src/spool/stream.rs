@@ -7,6 +7,7 @@ use super::env::Env;
 use super::format::Totals;
 use super::format::cursor::Reason;
 use super::format::segment::{DATA_AT, flags::REWRITTEN};
+use super::fs::DiskFile;
 use super::segment::{End, Segment};
 use super::walk::{Found, FoundFrame, Hole, Walk};
 
@@ -19,6 +20,8 @@ pub(crate) trait Source {
     fn holding(&self, sequence: u64) -> Result<Option<Arc<Segment>>, Error>;
     /// How far this segment may be read now.
     fn extent(&self, segment: &Arc<Segment>) -> Result<Extent, Error>;
+    /// Opens a segment's file so that it is not recycled while it is open; not found when it was.
+    fn open(&self, segment: &Arc<Segment>) -> Result<Arc<dyn DiskFile>, Error>;
     /// Forgets a segment whose file is gone; false if it must be there.
     fn gone(&self, segment: &Arc<Segment>) -> Result<bool, Error>;
     /// The highest sequence of this epoch that a cursor's slot knows as durable.
@@ -235,7 +238,7 @@ impl Stream {
         if at == end {
             return Ok(true);
         }
-        let mut walk = Walk::new(segment.open(source.env())?, segment, at, end, u64::MAX);
+        let mut walk = Walk::new(source.open(segment)?, segment, at, end, u64::MAX);
         walk.set_chunk(0);
         let found = walk.next()?;
         let wanted = |f: &FoundFrame| f.header.sequence + u64::from(!f.header.is_data()) == self.wanted;
@@ -243,7 +246,7 @@ impl Stream {
     }
 
     fn enter(&mut self, source: &dyn Source, segment: Arc<Segment>, at: u64) -> Result<(), Error> {
-        let file = match segment.open(source.env()) {
+        let file = match source.open(&segment) {
             // Reclaimed meanwhile: look again where the wanted sequence is now.
             Err(e) if e.is_not_found() && source.gone(&segment)? => {
                 self.place = None;

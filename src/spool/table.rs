@@ -89,7 +89,11 @@ impl Table {
             Some(State::Unread) => {}
         }
         let path = self.dir.join(names::segment_file(id));
-        let state = match Segment::load(env, &path, id, self.log, &self.epochs_near(id)) {
+        let found = match Segment::load(env, &path, id, self.log, &[]) {
+            Err(error) if error.is_corrupt() => Segment::load(env, &path, id, self.log, &self.epochs_near(env, id)),
+            other => other,
+        };
+        let state = match found {
             Ok(segment) => State::Known(Arc::new(segment)),
             Err(error) if error.is_corrupt() => State::Strange(error),
             Err(error) => return Err(error),
@@ -175,15 +179,19 @@ impl Table {
         Ok(None)
     }
 
-    /// Epochs of the known neighbours, for a file whose own header is lost.
-    fn epochs_near(&self, id: u64) -> Vec<u64> {
-        let known = |row: &Row| match &row.state {
+    /// Epochs of the neighbours, for a file whose own header is lost.
+    fn epochs_near(&self, env: &Env, id: u64) -> Vec<u64> {
+        let epoch = |(id, row): (&u64, &Row)| match &row.state {
             State::Known(segment) => Some(segment.header.epoch),
-            _ => None,
+            State::Strange(_) => None,
+            State::Unread => {
+                let path = self.dir.join(names::segment_file(*id));
+                Some(Segment::load(env, &path, *id, self.log, &[]).ok()?.header.epoch)
+            }
         };
         let below = self.rows.range(..id).next_back();
         let above = self.rows.range(id.saturating_add(1)..).next();
-        below.into_iter().chain(above).filter_map(|(_, row)| known(row)).collect()
+        below.into_iter().chain(above).filter_map(epoch).collect()
     }
 }
 

@@ -105,7 +105,10 @@ impl State {
         if lost.last_sequence < self.high {
             return;
         }
-        self.count_dropped(lost.reason, lost.amount.items, lost.amount.bytes);
+        // An earlier run may have counted it, beyond the position it left.
+        if !self.is_done(lost.last_sequence) {
+            self.count_dropped(lost.reason, lost.amount.items, lost.amount.bytes);
+        }
         self.raise(lost.last_sequence + 1, lost.totals);
         self.finish(lost.first_sequence, lost.last_sequence);
         self.advance();
@@ -243,5 +246,13 @@ impl State {
         if let Some(first) = self.slot.intervals.first_mut() {
             first.first = first.first.max(position);
         }
+        debug_assert!(self.closes(), "the ledger does not close: {self:?}");
+    }
+
+    /// With nothing done beyond the position, what is done is what lies before it.
+    fn closes(&self) -> bool {
+        let passed = (self.slot.position_totals - self.slot.start_totals).items;
+        let marked = self.window.iter().any(|e| e.done.is_some());
+        !self.slot.intervals.is_empty() || marked || self.slot.done_items() == passed
     }
 }

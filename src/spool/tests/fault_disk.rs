@@ -1,11 +1,14 @@
 //! A disk that fails on purpose, in front of the real one.
 //!
+//! It can also cut the power: then each block that was written and not synced, and each name that was changed and
+//! whose directory was not synced, is as it was or as it should be, by chance.
+//!
 //! A failed sync behaves as ext4 was seen to: the cache goes on showing the new bytes, a second sync says Ok, and
 //! once the cache is dropped the old bytes are back.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
@@ -48,9 +51,76 @@ pub(crate) struct FaultDisk {
 struct State {
     faults: Vec<Fault>,
     calls: Vec<(Op, PathBuf)>,
-    /// The present names of open files: a renamed file fails under its new one.
-    names: Vec<Weak<Mutex<PathBuf>>>,
+    /// Every file that was opened.
+    files: Vec<Arc<FileState>>,
+    kept_count: u64,
+    /// Names that were changed, oldest first, whose directory was not synced since.
+    names: Vec<NameChange>,
 }
+
+#[derive(Debug)]
+struct FileState {
+    /// Its present name: a renamed file fails under its new one.
+    path: Mutex<PathBuf>,
+    undo: Mutex<Undo>,
+}
+
+#[derive(Debug, Clone)]
+enum NameChange {
+    Made(PathBuf),
+    Renamed {
+        from: PathBuf,
+        to: PathBuf,
+        /// What had the name before.
+        replaced: Option<PathBuf>,
+    },
+    /// Kept under a name of ours until its directory is synced.
+    Removed {
+        path: PathBuf,
+        kept: PathBuf,
+    },
+}
+
+impl NameChange {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Made(path) | Self::Renamed { to: path, .. } | Self::Removed { path, .. } => path,
+        }
+    }
+}
+
+impl NameChange {
+    /// It is durable: what it replaced or removed is gone for good.
+    fn settle(&self) -> io::Result<()> {
+        match self {
+            Self::Removed { kept, .. } | Self::Renamed { replaced: Some(kept), .. } => RealDisk.remove(kept),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl State {
+    /// Moves a file out of the way; it may have to come back.
+    fn keep(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let kept = path.with_file_name(format!("{KEPT}{}", self.kept_count));
+        self.kept_count += 1;
+        RealDisk.rename(path, &kept)?;
+        self.renamed(path, &kept);
+        Ok(kept)
+    }
+
+    fn renamed(&self, from: &Path, to: &Path) {
+        for file in &self.files {
+            let mut path = lock(&file.path);
+            if *path == from {
+                *path = to.to_owned();
+            }
+        }
+    }
+}
+
+const KEPT: &str = ".kept-";
+const BLOCK: usize = 4096;
 
 impl FaultDisk {
     pub(crate) fn add(&self, fault: Fault) {
@@ -65,6 +135,54 @@ impl FaultDisk {
     /// The calls so far, failed ones included; forgets them.
     pub(crate) fn take_calls(&self) -> Vec<(Op, PathBuf)> {
         std::mem::take(&mut lock(&self.state).calls)
+    }
+
+    /// What the machine does when the power goes: to be called when nothing uses the disk any more.
+    pub(crate) fn cut_power(&self, chance: &mut dyn FnMut() -> bool) -> io::Result<()> {
+        let state = std::mem::take(&mut *lock(&self.state));
+        for file in state.files {
+            let undo = std::mem::take(&mut lock(&file.undo).before);
+            let path = lock(&file.path).clone();
+            let on_disk = match RealDisk.open(&path, Access::Write) {
+                Err(_) if undo.is_empty() => continue,
+                other => other?,
+            };
+            for (offset, before) in undo.into_iter().rev() {
+                for (at, block) in (offset..).step_by(BLOCK).zip(before.chunks(BLOCK)) {
+                    if chance() {
+                        on_disk.write_bytes(block, at)?;
+                    }
+                }
+            }
+        }
+        // A journal keeps the order of names: what is lost is lost from some change on.
+        let mut lost = false;
+        let kept = state.names.iter().position(|_| chance()).unwrap_or(state.names.len());
+        for change in state.names[kept..].iter().rev() {
+            lost = true;
+            match change {
+                NameChange::Made(path) => RealDisk.remove(path)?,
+                NameChange::Renamed { from, to, replaced } => {
+                    RealDisk.rename(to, from)?;
+                    if let Some(kept) = replaced {
+                        RealDisk.rename(kept, to)?;
+                    }
+                }
+                NameChange::Removed { path, kept } => RealDisk.rename(kept, path)?,
+            }
+        }
+        assert!(lost || kept == state.names.len());
+        state.names[..kept].iter().try_for_each(NameChange::settle)
+    }
+
+    /// A sync is of the file, through whichever handle its bytes came.
+    fn synced(&self, path: &Path) {
+        for file in lock(&self.state).files.iter().filter(|f| *lock(&f.path) == path) {
+            let mut undo = lock(&file.undo);
+            if !undo.lost {
+                undo.before.clear();
+            }
+        }
     }
 
     fn call(&self, op: Op, path: &Path) -> io::Result<()> {
@@ -91,33 +209,47 @@ impl Disk for FaultDisk {
         RealDisk.protect_dir(path)
     }
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
-        RealDisk.list(path)
+        let mut listed = RealDisk.list(path)?;
+        listed.retain(|l| !l.name.starts_with(KEPT));
+        Ok(listed)
     }
     fn open(&self, path: &Path, how: Access) -> io::Result<Arc<dyn DiskFile>> {
         self.call(if how == Access::Create { Op::Create } else { Op::Open }, path)?;
         let inner = RealDisk.open(path, how)?;
-        let name = Arc::new(Mutex::new(path.to_owned()));
-        lock(&self.state).names.push(Arc::downgrade(&name));
-        Ok(Arc::new(FaultFile { disk: self.clone(), path: name, inner, undo: Mutex::default() }))
+        let file = Arc::new(FileState { path: Mutex::new(path.to_owned()), undo: Mutex::default() });
+        let mut state = lock(&self.state);
+        if how != Access::Read {
+            state.files.push(file.clone());
+        }
+        if how == Access::Create {
+            state.names.push(NameChange::Made(path.to_owned()));
+        }
+        Ok(Arc::new(FaultFile { disk: self.clone(), inner, file }))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call(Op::Rename, to)?;
+        let mut state = lock(&self.state);
+        let replaced = if to.exists() { Some(state.keep(to)?) } else { None };
         RealDisk.rename(from, to)?;
-        for name in lock(&self.state).names.iter().filter_map(Weak::upgrade) {
-            let mut name = lock(&name);
-            if *name == from {
-                *name = to.to_owned();
-            }
-        }
+        state.renamed(from, to);
+        state.names.push(NameChange::Renamed { from: from.to_owned(), to: to.to_owned(), replaced });
         Ok(())
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.call(Op::Remove, path)?;
-        RealDisk.remove(path)
+        let mut state = lock(&self.state);
+        let kept = state.keep(path)?;
+        state.names.push(NameChange::Removed { path: path.to_owned(), kept });
+        Ok(())
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.call(Op::SyncDir, path)?;
-        RealDisk.sync_dir(path)
+        RealDisk.sync_dir(path)?;
+        let mut state = lock(&self.state);
+        let (durable, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.names).into_iter().partition(|c| c.path().parent() == Some(path));
+        state.names = open;
+        durable.iter().try_for_each(NameChange::settle)
     }
     fn volume(&self, path: &Path) -> io::Result<Volume> {
         RealDisk.volume(path)
@@ -127,9 +259,8 @@ impl Disk for FaultDisk {
 #[derive(Debug)]
 struct FaultFile {
     disk: FaultDisk,
-    path: Arc<Mutex<PathBuf>>,
     inner: Arc<dyn DiskFile>,
-    undo: Mutex<Undo>,
+    file: Arc<FileState>,
 }
 
 /// What was there before the writes that no good sync covers.
@@ -142,17 +273,20 @@ struct Undo {
 
 impl FaultFile {
     fn call(&self, op: Op) -> io::Result<()> {
-        let path = lock(&self.path).clone();
+        let path = lock(&self.file.path).clone();
         self.disk.call(op, &path)
     }
 
     fn sync(&self, call: impl Fn() -> io::Result<()>) -> io::Result<()> {
         let result = self.call(Op::Sync);
-        let mut undo = lock(&self.undo);
+        let mut undo = lock(&self.file.undo);
         match result {
             Ok(()) if undo.lost => Ok(()),
             Ok(()) => {
                 undo.before.clear();
+                drop(undo);
+                let path = lock(&self.file.path).clone();
+                self.disk.synced(&path);
                 call()
             }
             Err(e) => {
@@ -178,7 +312,7 @@ impl DiskFile for FaultFile {
         let mut before = Vec::new();
         self.inner.read(&mut before, offset, length)?;
         before.resize(length, 0);
-        lock(&self.undo).before.push((offset, before));
+        lock(&self.file.undo).before.push((offset, before));
         let Err(error) = failed else { return self.inner.write_some(buffers, offset) };
         // A failed write may have written a part.
         let all: Vec<u8> = buffers.iter().flat_map(|b| b.iter().copied()).collect();
@@ -192,7 +326,7 @@ impl DiskFile for FaultFile {
         self.sync(|| self.inner.sync_all())
     }
     fn forget_cache(&self) -> io::Result<()> {
-        let undo = std::mem::take(&mut *lock(&self.undo));
+        let undo = std::mem::take(&mut *lock(&self.file.undo));
         if undo.lost {
             for (offset, bytes) in undo.before.into_iter().rev() {
                 self.inner.write_bytes(&bytes, offset)?;

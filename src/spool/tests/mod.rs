@@ -6,6 +6,7 @@ mod fault_disk;
 mod faults;
 mod kill;
 mod space;
+mod story;
 
 use std::path::{Path, PathBuf};
 

@@ -144,10 +144,12 @@ impl Writer {
         let totals = frames.last().map_or(self.totals, |f| f.header.totals_after());
         // Burnt even if the write fails: a part of it may be in the file.
         self.next_sequence = last + 1;
-        let written = self.write(&frames);
-        let result = match written {
-            Ok(()) => {
+        let result = match self.write(&frames) {
+            Ok(start) => {
                 (self.last_sequence, self.totals) = (last, totals);
+                if self.core.options.durability != Durability::Os {
+                    self.keep(frames, start);
+                }
                 self.after_write()
             }
             Err(e) if trouble(&e) == Trouble::Full => Err(self.full(&e)),
@@ -185,25 +187,21 @@ impl Writer {
         group.iter().map(number).collect()
     }
 
-    fn write(&mut self, frames: &[Numbered]) -> io::Result<()> {
+    /// Writes frames at the end of the open segment; answers where.
+    fn write(&mut self, frames: &[Numbered]) -> io::Result<u64> {
         let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
         let start = open.end;
         let grown = open.write(frames, &mut self.arena)?;
         self.core.account.add(grown);
         self.unsynced += open.end - start;
-        if self.core.options.durability != Durability::Os {
-            self.keep(frames.to_vec(), start);
-        }
-        Ok(())
+        Ok(start)
     }
 
     /// Keeps frames that were written from `start` on until they are durable.
     fn keep(&mut self, frames: Vec<Numbered>, mut start: u64) {
         for frame in frames {
             let end = start.saturating_add(frame.header.frame_len());
-            if frame.header.is_data() {
-                self.kept.push_back(Kept { frame, start, end });
-            }
+            self.kept.push_back(Kept { frame, start, end });
             start = end;
         }
     }
@@ -319,7 +317,7 @@ impl Writer {
             totals: self.totals,
         };
         match self.write(&[Numbered { header, payload: Bytes::new() }]) {
-            Ok(()) => {
+            Ok(_) => {
                 drop(self.sync());
                 // One mark is enough until more frames come.
                 self.mark_due = None;

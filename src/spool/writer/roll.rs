@@ -124,7 +124,12 @@ impl Writer {
         let env = &self.core.env;
         if let Some(spare) = self.core.spares.take(need) {
             let file = env.open(&spare.path, Access::Write)?;
-            return Ok(Made { path: spare.path, file, size: spare.size, counted: spare.size });
+            // A reader in another process may have opened it under its old name: then it keeps it, without a name.
+            if file.try_lock(true).map_err(|e| Error::io("lock", &spare.path, e))? {
+                return Ok(Made { path: spare.path, file, size: spare.size, counted: spare.size });
+            }
+            env.remove(&spare.path)?;
+            self.core.account.sub(spare.size);
         }
         let path = self.core.spares.new_path(&self.core.dir);
         let file = env.open(&path, Access::Create)?;
@@ -145,6 +150,8 @@ impl Writer {
         env.rename(&made.path, &open.segment.path)?;
         // The name before any ack: else a crash could lose the whole file.
         env.sync_dir(&self.core.dir)?;
+        // From alone to shared: readers in other processes may have it open beside us.
+        made.file.try_lock(false).map_err(|e| fail("lock", e))?;
         Ok(open)
     }
 
