@@ -152,17 +152,31 @@ impl LogCore {
         Ok(true)
     }
 
-    /// How much is in these intervals below a sequence, by reading the frames' headers.
-    pub(crate) fn amount_in(&self, intervals: &[Interval], below: u64) -> Result<Totals, Error> {
+    /// How much of what lies from `from` on, where the log's totals are `before`, up to `below`, is in these
+    /// intervals: frames, and what was found missing and counted.
+    pub(crate) fn amount_in(
+        &self,
+        from: u64,
+        before: Totals,
+        intervals: &[Interval],
+        below: u64,
+    ) -> Result<Totals, Error> {
+        let is_done = |sequence: u64| intervals.iter().any(|i| i.first <= sequence && sequence <= i.last);
         let mut amount = Totals::default();
-        for interval in intervals {
-            let mut stream = Stream::new(interval.first, None, None);
-            while let Some(event) = stream.next(self)? {
-                let Event::Frame(met) = event else { continue };
-                if met.frame.header.sequence > interval.last || met.frame.header.sequence >= below {
-                    break;
+        let mut stream = Stream::new(from, Some(before), None);
+        while let Some(event) = stream.next(self)? {
+            let (sequence, part) = match event {
+                Event::Frame(met) => {
+                    (met.frame.header.sequence, met.frame.header.totals_after() - met.frame.header.totals)
                 }
-                amount = amount + (met.frame.header.totals_after() - met.frame.header.totals);
+                Event::Lost(lost) => (lost.last_sequence, lost.amount),
+                Event::Hole(..) => continue,
+            };
+            if sequence >= below {
+                break;
+            }
+            if is_done(sequence) {
+                amount = amount + part;
             }
         }
         Ok(amount)

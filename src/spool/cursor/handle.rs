@@ -197,6 +197,12 @@ impl Cursor {
         self.core.flush(&self.log)
     }
 
+    /// Whether its ledger closes now, as far as that shows.
+    #[cfg(test)]
+    pub(crate) fn closes(&self) -> bool {
+        lock(&self.core.state).closes()
+    }
+
     /// What it still has to deliver, in flight included.
     #[must_use]
     pub fn pending(&self) -> Pending {

@@ -114,8 +114,8 @@ impl CursorCore {
         reason: Reason,
     ) -> Result<Totals, Error> {
         let acked = {
-            let intervals = lock(&self.state).acked_unread(first_kept);
-            if intervals.is_empty() { Totals::default() } else { log.amount_in(&intervals, first_kept)? }
+            let (from, before, intervals) = lock(&self.state).acked_unread(first_kept);
+            if intervals.is_empty() { Totals::default() } else { log.amount_in(from, before, &intervals, first_kept)? }
         };
         let dropped = lock(&self.state).drop_before(first_kept, totals, acked, reason);
         self.flush(log)?;

@@ -1,1 +1,205 @@
+//! The pure state of a cursor against a simple model: a list of frames and what became of each.
 
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::super::format::Totals;
+use super::super::format::cursor::{MAX_INTERVALS, Reason, Slot};
+use super::super::format::frame::{FrameHeader, kind};
+use super::super::stream::{Lost, Met};
+use super::super::walk::FoundFrame;
+use super::state::State;
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Unread,
+    InFlight,
+    Done,
+    Dropped,
+    Missing,
+}
+
+/// A log of frames with one to four items each; every seventh sequence is a declared gap, some frames are missing.
+struct Model {
+    state: State,
+    fates: Vec<(u64, Fate)>,
+    next: usize,
+}
+
+fn items(sequence: u64) -> u32 {
+    (sequence % 4) as u32 + 1
+}
+
+fn before(sequence: u64) -> Totals {
+    let frames = (1..sequence).filter(|s| s % 7 != 0);
+    frames.fold(Totals::default(), |t, s| t + Totals::frame(items(s), s))
+}
+
+fn met(sequence: u64) -> Met {
+    let header = FrameHeader {
+        kind: kind::DATA,
+        content: 0,
+        length: sequence as u32,
+        items: items(sequence),
+        sequence,
+        time: 0,
+        synced_to: 0,
+        totals: before(sequence),
+    };
+    Met { frame: FoundFrame { header, offset: sequence * 100, payload: Bytes::new() }, segment: 1, epoch: 1 }
+}
+
+impl Model {
+    fn new(missing: &[u64]) -> Self {
+        let fate = |s: u64| if missing.contains(&s) { Fate::Missing } else { Fate::Unread };
+        let fates = (1..60).filter(|s| s % 7 != 0).map(|s| (s, fate(s))).collect();
+        Self { state: State::new(Slot { position: 1, start: 1, ..Slot::default() }), fates, next: 0 }
+    }
+
+    /// Reads on, as a stream does: missing frames show when the next one comes.
+    fn read(&mut self) {
+        let from = self.next;
+        let Some(at) = (from..self.fates.len()).find(|i| self.fates[*i].1 != Fate::Missing) else { return };
+        let sequence = self.fates[at].0;
+        if at > from {
+            let first_sequence = self.fates[from].0;
+            let totals = before(sequence);
+            let amount = totals - before(first_sequence);
+            let last_sequence = sequence - 1;
+            self.state.lost(&Lost { first_sequence, last_sequence, amount, totals, reason: Reason::Damaged });
+        }
+        if self.fates[at].1 == Fate::Unread {
+            self.fates[at].1 = Fate::InFlight;
+        }
+        let wanted = self.state.wants(sequence);
+        assert_eq!(wanted, self.fates[at].1 == Fate::InFlight, "{sequence}: {:?}", self.fates[at].1);
+        self.state.read(&met(sequence));
+        self.next = at + 1;
+    }
+
+    fn ack(&mut self, first: u64, last: u64) {
+        let range = |s: u64| (first..=last).contains(&s);
+        for (_, fate) in self.fates.iter_mut().filter(|(s, f)| range(*s) && *f == Fate::InFlight) {
+            *fate = Fate::Done;
+        }
+        self.state.ack(first, last, 0);
+    }
+
+    fn rewind(&mut self) {
+        let (wanted, ..) = self.state.oldest_undone();
+        self.next = self.fates.iter().position(|(s, _)| *s >= wanted).unwrap_or(self.fates.len());
+    }
+
+    fn drop_before(&mut self, first_kept: u64) {
+        let (_, _, intervals) = self.state.acked_unread(first_kept);
+        let acked = self.fates.iter().map(|(s, _)| *s).filter(|s| *s < first_kept);
+        let acked = acked.filter(|s| intervals.iter().any(|i| i.first <= *s && *s <= i.last));
+        // Only what was not read in this run is asked for; what is missing there was counted with its interval.
+        let acked = acked.fold(Totals::default(), |t, s| t + Totals::frame(items(s), s));
+        self.state.drop_before(first_kept, before(first_kept), acked, Reason::Full);
+        for (_, fate) in self.fates.iter_mut().filter(|(s, _)| *s < first_kept) {
+            if matches!(fate, Fate::Unread | Fate::InFlight) {
+                *fate = Fate::Dropped;
+            }
+        }
+        self.rewind();
+    }
+
+    /// A new run from what is on disk.
+    fn restart(&mut self) {
+        let bytes = self.state.slot.encode();
+        self.state = State::new(Slot::decode(&bytes).unwrap());
+        for (_, fate) in self.fates.iter_mut().filter(|(_, f)| *f == Fate::InFlight) {
+            *fate = Fate::Unread;
+        }
+        self.rewind();
+    }
+
+    fn check(&self) {
+        let slot = &self.state.slot;
+        let sum = |wanted: Fate| {
+            self.fates.iter().filter(|(_, f)| *f == wanted).map(|(s, _)| u64::from(items(*s))).sum::<u64>()
+        };
+        assert_eq!(slot.delivered_items, sum(Fate::Done), "{slot:?}");
+        let dropped: u64 = slot.dropped.iter().map(|d| d.items).sum();
+        assert!(dropped >= sum(Fate::Dropped) && dropped <= sum(Fate::Dropped) + sum(Fate::Missing), "{slot:?}");
+        let open = |f: Fate| matches!(f, Fate::Unread | Fate::InFlight);
+        if let Some((first, _)) = self.fates.iter().find(|(_, f)| open(*f)) {
+            assert!(slot.position <= *first, "{} was passed: {slot:?}", first);
+        }
+        assert_eq!(slot.position_totals, before(slot.position), "{slot:?}");
+        assert!(slot.intervals.windows(2).all(|w| w[0].last + 1 < w[1].first), "{slot:?}");
+        assert!(self.state.closes());
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Do {
+    Read,
+    Ack(u64, u64),
+    Rewind,
+    Drop(u64),
+    Restart,
+}
+
+fn doing() -> impl Strategy<Value = Do> {
+    prop_oneof![
+        8 => Just(Do::Read),
+        5 => (1..60_u64, 0..6_u64).prop_map(|(first, more)| Do::Ack(first, first + more)),
+        1 => Just(Do::Rewind),
+        1 => (1..60_u64).prop_map(Do::Drop),
+        1 => Just(Do::Restart),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_frame_is_counted_once(
+        missing in proptest::collection::vec((1..60_u64).prop_filter("a frame", |s| s % 7 != 0), 0..4),
+        story in proptest::collection::vec(doing(), 0..80),
+    ) {
+        let mut model = Model::new(&missing);
+        for step in story {
+            match step {
+                Do::Read => model.read(),
+                Do::Ack(first, last) => model.ack(first, last),
+                Do::Rewind => model.rewind(),
+                Do::Drop(first_kept) if first_kept > model.state.slot.position => model.drop_before(first_kept),
+                Do::Drop(_) => {}
+                Do::Restart => model.restart(),
+            }
+            model.check();
+        }
+    }
+}
+
+#[test]
+fn a_full_interval_set_lets_only_the_oldest_be_read_and_loses_no_ack() {
+    let mut state = State::new(Slot { position: 1, start: 1, ..Slot::default() });
+    let last = 2 * MAX_INTERVALS as u64 + 100;
+    let frame = |sequence: u64| {
+        let mut met = met(1);
+        met.frame.header.sequence = sequence;
+        met.frame.header.items = 1;
+        met.frame.header.totals = Totals { frames: sequence - 1, items: sequence - 1, bytes: sequence - 1 };
+        met
+    };
+    for sequence in 1..=last {
+        state.read(&frame(sequence));
+    }
+    for sequence in (2..=last).step_by(2) {
+        state.ack(sequence, sequence, 0);
+    }
+    assert_eq!(state.slot.intervals.len(), MAX_INTERVALS);
+    assert!(!state.may_read(last + 1), "no room for another interval");
+    assert!(state.may_read(1));
+    let slot = Slot::decode(&state.slot.encode()).unwrap();
+    assert_eq!(slot, state.slot, "all that is counted is written");
+    assert_eq!(slot.delivered_items, MAX_INTERVALS as u64, "what has no interval is not counted yet");
+    for sequence in (1..=last).step_by(2) {
+        state.ack(sequence, sequence, 0);
+    }
+    assert_eq!((state.slot.position, state.slot.delivered_items), (last + 1, last));
+    assert!(state.slot.intervals.is_empty());
+}

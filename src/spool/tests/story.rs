@@ -83,6 +83,7 @@ impl Story {
             18 => self.restart(true, false),
             _ => self.restart(true, true),
         }
+        assert!(self.cursor.as_ref().unwrap().closes());
     }
 
     fn append(&mut self) {
