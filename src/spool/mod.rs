@@ -2,6 +2,18 @@
 //!
 //! A log holds frames: opaque bytes with a content tag, an item count, a sequence and a time. This module knows
 //! neither tokio, nor the network, nor OpenTelemetry.
+//!
+//! FORMAT.md fixes the bytes, DURABILITY.md what is promised; [`Durability`] has the short table. Where to look:
+//!
+//! | question | modules |
+//! |---|---|
+//! | what stands on disk | `format` (pure bytes), `names` |
+//! | who touches the disk | `fs`, and nobody else |
+//! | how a frame gets there | `queue` → `writer` → `view` |
+//! | how it is read | `walk` (one segment) → `stream` (a log, with what is missing) → `cursor`, `reader` |
+//! | what a start finds | `recovery`, `segment`, `table` |
+//! | what goes, and when | `reclaim`, `space`, `spare`, `housekeeper`, `age` |
+//! | what is told | `loss`, `inspect`, `verify`, `damage`, `dead_letter` |
 
 mod age;
 mod clock;
