@@ -99,12 +99,10 @@ pub(crate) fn recover(env: &Env, dir: &Path, crc: u32) -> Result<Recovered, Erro
     let cursors = read_cursors(env, dir, crc, &mut table, &mut opening)?;
     let last = end.map_or(0, |end| end.last_sequence);
     let known = known_sequence(newest.as_deref(), last, &cursors);
-    // Nothing there and nothing known: a new log.
-    opening.clean |= newest.is_none() && known == 0 && table.newest_id().is_none();
     // A cursor that knows more than the segments: something is gone, and with it how far sequences had come.
     opening.clean &= known <= last;
     // A segment outlives every sequence given in it, since the newest is never reclaimed: without any, none was given.
-    opening.clean |= newest.is_none() && known == 0 && opening.lost_cursors.is_empty();
+    opening.clean |= known == 0 && table.newest_id().is_none() && opening.lost_cursors.is_empty();
     opening.ahead_cursors = ahead(&cursors, last);
     opening.next_sequence = if opening.clean { known + 1 } else { known + 1 + JUMP };
     opening.after_sequence = last;

@@ -32,7 +32,7 @@ fn a_new_exporter_starts_at_the_oldest_and_an_old_one_goes_on_where_it_was() {
     old.wait_for(&["after"]);
     assert_eq!(old.bodies(), ["before", "after"], "the old cursor was not kept");
     let said = running.agent.stderr();
-    assert!(said.contains(&format!("exporter otlp/new (logs): http://{}", new.address)), "{said}");
+    assert!(said.contains(&format!("exporter otlp/new: http://{} (logs)", new.address)), "{said}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn only_what_a_file_names_runs_and_metrics() {
     let lines = plain(&running.agent.stderr());
     let expected = [
         "receiver otlp: grpc 127.0.0.1:PORT, http 127.0.0.1:PORT",
-        "exporter otlp (logs): http://127.0.0.1:PORT",
+        "exporter otlp: http://127.0.0.1:PORT (logs)",
         "health: http://127.0.0.1:PORT/",
         "metrics: http://127.0.0.1:PORT/metrics",
         "next: tidegate tail, tidegate doctor",
@@ -121,7 +121,7 @@ fn the_start_says_how_much_is_waiting_for_an_exporter() {
     assert!(running.agent.stop(PATIENCE).0.success());
     let said = stage.start_again().agent.stderr();
     assert!(
-        said.lines().any(|line| line.starts_with("exporter otlp (logs): ") && line.ends_with(", 3 records pending"))
+        said.lines().any(|line| line.starts_with("exporter otlp: ") && line.ends_with(" (logs), 3 records pending"))
     );
 }
 
