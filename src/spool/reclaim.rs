@@ -44,7 +44,9 @@ impl LogCore {
             if self.space.room(&self.account) >= need || (spare.is_some() && self.spares.has(need)) {
                 return Ok(true);
             }
-            if let (None, Some(unused)) = (spare, self.spares.take(0)) {
+            // Of no use for what is needed: too small, or the open segment grows and takes no other file. Kept, such
+            // spares could fill the cap while nothing is left to reclaim.
+            if let Some(unused) = self.spares.take(0) {
                 self.env.remove(&unused.path)?;
                 self.account.sub(unused.size);
                 continue;

@@ -310,3 +310,28 @@ fn a_new_cursor_starts_at_the_oldest_or_after_the_newest() {
     assert_eq!(newest.pending().items, 2);
     assert_eq!(numbers(&drain(&mut cursor(&log, "oldest"))), (0..7).collect::<Vec<_>>());
 }
+
+#[test]
+fn rule_11_with_drop_oldest_a_log_of_frames_larger_than_a_segment_goes_on() {
+    let bench = Bench::with(|o| {
+        o.max_size = Some(10 << 30);
+        o.log.max_size = Some(16 << 20);
+        o.log.segment_size = Some(1 << 20);
+        o.log.max_frame = 4 << 20;
+        o.log.retain_size = 1 << 20;
+        o.log.on_full = OnFull::DropOldest;
+    });
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    let frame = |size: usize| bytes::Bytes::from(vec![7; size]);
+    for round in 0..40 {
+        for size in [16_500, 890_000, 3_290_000, 3_290_000, 500_000, 2_600_000] {
+            let appended = log.append(1, frame(size), 1).and_then(|ack| ack.wait());
+            assert!(appended.is_ok(), "round {round}, {size} bytes: {appended:?}");
+        }
+        if round % 3 == 0 {
+            c.next_batch(2 << 20).unwrap();
+            std::thread::park_timeout(std::time::Duration::from_millis(120));
+        }
+    }
+}
