@@ -138,9 +138,17 @@ impl Stage {
         columns.map(records).sum()
     }
 
-    /// Records that the pipelines' logs accepted.
-    pub(crate) fn accepted(&self) -> u64 {
-        self.ledgers().into_iter().map(|ledger| ledger["accepted"].as_u64().unwrap()).sum()
+    /// Whether every record that the pipelines' logs accepted is delivered, parked or dropped, all seen in one look:
+    /// this machine's kernel events go on meanwhile, and a cursor is written a moment after its backend answered.
+    pub(crate) fn ledger_is_closed(&self) -> bool {
+        let items = |column: &Value| -> u64 {
+            column.as_object().expect("a column of the ledger").values().map(|n| n.as_u64().unwrap()).sum()
+        };
+        let is_closed = |ledger: &Value| {
+            let settled: u64 = ["delivered", "parked", "dropped"].iter().map(|name| items(&ledger[*name])).sum();
+            settled == ledger["accepted"].as_u64().unwrap()
+        };
+        self.ledgers().iter().all(is_closed)
     }
 
     /// The ledgers of the logs that have one cursor each.
