@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Effects, Style};
 use clap::builder::Styles;
 
+use crate::spool::Durability;
+
 /// A heading, or the name of what a line is about.
 pub(crate) const HEADING: Style = Style::new().effects(Effects::BOLD);
 /// What failed.
@@ -133,6 +135,15 @@ pub(crate) fn bytes(bytes: u64) -> String {
     match (tenths / 10, tenths % 10) {
         (whole, 0) => format!("{whole} {}", UNITS[unit]),
         (whole, tenth) => format!("{whole}.{tenth} {}", UNITS[unit]),
+    }
+}
+
+/// A durability as the configuration spells it.
+pub(crate) fn durability(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Sync => "sync",
+        Durability::Interval => "interval",
+        Durability::Os => "os",
     }
 }
 

@@ -15,7 +15,7 @@ use super::output::{self, Failure, WARNING};
 use super::sources::{self, ConfigArgs};
 use crate::config::{self, Config, Pipeline, Sources};
 use crate::pipeline::{Agent, Probes, StartError};
-use crate::spool::{Durability, Spool};
+use crate::spool::Spool;
 use crate::{config::DEFAULT_YAML, pipeline};
 
 /// Run the agent
@@ -88,11 +88,7 @@ fn say(line: &str) {
 }
 
 fn data_fact(config: &Config, spool: &Spool) -> String {
-    let durability = match config.spool.log.durability {
-        Durability::Sync => "sync",
-        Durability::Interval => "interval",
-        Durability::Os => "os",
-    };
+    let durability = output::durability(config.spool.log.durability);
     let size = output::bytes(spool.max_size());
     format!("data: {} (durability {durability}, {size})", config.data_dir.display())
 }

@@ -10,7 +10,7 @@ use crate::cli::Globals;
 use crate::cli::output::{self, DIM, Failure, GOOD, HEADING, Output, WARNING};
 use crate::cli::sources::{self, ConfigArgs};
 use crate::otlp::Signal;
-use crate::spool::{CursorInspection, Durability, Inspection, LogInspection, Reader};
+use crate::spool::{CursorInspection, Inspection, LogInspection, Reader};
 
 /// Show every log, its segments, cursors and ledger
 ///
@@ -65,7 +65,7 @@ fn log_json(log: &LogInspection) -> Value {
         "records": log.items,
         "bytes": log.bytes,
         "max_size": log.max_size,
-        "durability": durability(log.durability),
+        "durability": output::durability(log.durability),
         "poisoned": log.poisoned,
         "damaged_bytes": log.damaged_bytes,
         "segments": segments,
@@ -109,14 +109,6 @@ fn signal(log: &LogInspection) -> Option<&'static str> {
     log.content.and_then(Signal::from_tag).map(Signal::name)
 }
 
-fn durability(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Sync => "sync",
-        Durability::Interval => "interval",
-        Durability::Os => "os",
-    }
-}
-
 fn to_text(inspection: &Inspection, segments: bool) -> String {
     let mut text = Text(String::new());
     let owner = match &inspection.owner {
@@ -140,7 +132,7 @@ fn log_text(text: &mut Text, log: &LogInspection, segments: bool) {
     text.line(format_args!(
         "{HEADING}{}{HEADING:#} {DIM}({signal}, durability {}){DIM:#}",
         log.name,
-        durability(log.durability)
+        output::durability(log.durability)
     ));
     text.line(format_args!(
         "  {} records in {} on disk, sequences {} to {}, accepted in all {}",
