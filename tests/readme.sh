@@ -33,6 +33,9 @@ fail() {
     exit 1
 }
 
+# Empties what the program before said: else a wait could end at its lines, before the next program has begun.
+forget_output() { : > "$home/out"; : > "$home/err"; }
+
 # Waits for a line in a file: await SECONDS FILE REGEX
 await() {
     local tries=$(($1 * 20))
@@ -82,6 +85,7 @@ as_nobody() {
     chmod 755 "$home"
     install -m 755 target/release/tidegate "$home/tidegate"
     install -d -m 700 -o 65534 -g 65534 "$folder"
+    forget_output
     TIDEGATE_DATA_DIR=$folder/data setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set "$caps" --inh-caps "$caps" \
         --ambient-caps "$caps" --no-new-privs "$home/tidegate" run > "$home/out" 2> "$home/err" < /dev/null &
     agent=$!
