@@ -1,4 +1,4 @@
-//! Wall clock and boot clock. Time never orders anything; it stamps, and it measures age.
+//! The clocks. Time never orders anything; it stamps, measures age, and says when something is due.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -11,6 +11,8 @@ pub(crate) trait Clock: fmt::Debug + Send + Sync {
     fn wall(&self) -> u64;
     /// Since the machine started, suspended time included. Only differences mean anything.
     fn boot(&self) -> Duration;
+    /// Since some moment, suspended time left out: for what is due. Only differences mean anything.
+    fn monotonic(&self) -> Duration;
 }
 
 /// The operating system's clocks.
@@ -24,9 +26,17 @@ impl Clock for RealClock {
     }
 
     fn boot(&self) -> Duration {
-        let now = clock_gettime(ClockId::Boottime);
-        Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+        read(ClockId::Boottime)
     }
+
+    fn monotonic(&self) -> Duration {
+        read(ClockId::Monotonic)
+    }
+}
+
+fn read(clock: ClockId) -> Duration {
+    let now = clock_gettime(clock);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
 }
 
 /// The age of something stamped `then`, when it is `now`; nothing is younger than zero.

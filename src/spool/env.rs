@@ -1,4 +1,4 @@
-//! What every part of one open spool shares: the disk, the clocks, the ids.
+//! What every part of one open spool shares: what it stands on, and its ids.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,20 +6,42 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use super::Error;
-use super::clock::Clock;
-use super::fs::{Access, Disk, DiskFile};
+use super::clock::{Clock, RealClock};
+use super::fs::{Access, Disk, DiskFile, RealDisk};
+use super::worker::Runner;
 
 /// What every part of one open spool shares.
 #[derive(Debug, Clone)]
 pub(crate) struct Env {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) runner: Runner,
     pub(crate) spool_id: u128,
     /// Random, new with each open for writing; zero for a reader.
     pub(crate) epoch: u64,
 }
 
 impl Env {
+    /// The machine itself; no spool yet.
+    pub(crate) fn real() -> Self {
+        Self {
+            disk: Arc::new(RealDisk),
+            clock: Arc::new(RealClock),
+            random: Arc::new(KernelRandom),
+            runner: Runner::Threads,
+            spool_id: 0,
+            epoch: 0,
+        }
+    }
+
+    /// Random bytes.
+    pub(crate) fn random<const N: usize>(&self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        self.random.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
     pub(crate) fn open(&self, path: &Path, how: Access) -> Result<Arc<dyn DiskFile>, Error> {
         let op = if how == Access::Create { "create" } else { "open" };
         self.disk.open(path, how).map_err(|e| Error::io(op, path, e))
@@ -56,6 +78,21 @@ impl Env {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             other => other.map_err(|e| Error::io("list", path, e)),
         }
+    }
+}
+
+/// Where ids come from.
+pub(crate) trait Random: std::fmt::Debug + Send + Sync {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), Error>;
+}
+
+/// The kernel's random numbers.
+#[derive(Debug)]
+struct KernelRandom;
+
+impl Random for KernelRandom {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), Error> {
+        getrandom::fill(bytes).map_err(|e| Error::invalid(format!("no random numbers: {e}")))
     }
 }
 

@@ -1,17 +1,17 @@
-//! One thread per spool for what nobody waits for: cursors' slots, retention, age, orphans, spares, free space.
+//! One worker per spool for what nobody waits for: cursors' slots, retention, age, orphans, spares, free space.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Error;
 use super::age::AgeGate;
-use super::clock::age;
+use super::clock::{Clock, age};
 use super::core::LogCore;
 use super::env::{Env, lock};
 use super::space::Space;
+use super::worker::{Runner, Work, Worker};
 
 /// How often cursors that moved are written.
 const CURSOR_INTERVAL: Duration = Duration::from_millis(100);
@@ -22,11 +22,11 @@ const QUIET: Duration = Duration::from_secs(2);
 /// Between two pieces of a spare.
 const PACE: Duration = Duration::from_millis(20);
 
-/// The handle of the thread.
+/// The handle of the worker.
 #[derive(Debug)]
 pub(crate) struct Housekeeper {
     shared: Arc<Shared>,
-    thread: JoinHandle<()>,
+    worker: Worker,
 }
 
 #[derive(Debug, Default)]
@@ -45,9 +45,18 @@ struct State {
 impl Housekeeper {
     pub(crate) fn start(env: Env, dir: PathBuf, space: Arc<Space>, orphan_ttl: Duration) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
-        let keeper = Keeper { shared: shared.clone(), env, dir: dir.clone(), space, orphan_ttl, quiet: Vec::new() };
-        let thread = std::thread::Builder::new().name("log housekeeper".to_owned()).spawn(move || keeper.run());
-        Ok(Self { shared, thread: thread.map_err(|e| Error::io("start the housekeeper of", &dir, e))? })
+        let keeper = Keeper {
+            shared: shared.clone(),
+            env: env.clone(),
+            dir: dir.clone(),
+            space,
+            orphan_ttl,
+            quiet: Vec::new(),
+            gate: AgeGate::new(&*env.clock),
+            slow: env.clock.monotonic(),
+        };
+        let worker = Worker::start(&env, "log housekeeper", keeper);
+        Ok(Self { shared, worker: worker.map_err(|e| Error::io("start the housekeeper of", &dir, e))? })
     }
 
     /// Takes care of this log from now on.
@@ -60,21 +69,27 @@ impl Housekeeper {
         self.shared.age_paused.load(Ordering::Relaxed)
     }
 
-    /// Ends the thread.
+    /// Does what is due now.
+    #[cfg(test)]
+    pub(crate) fn turn(&self) {
+        self.worker.turn();
+    }
+
+    /// Ends the worker.
     pub(crate) fn stop(self) -> Result<(), Error> {
         lock(&self.shared.state).stopped = true;
         self.shared.stop.notify_all();
-        self.thread.join().map_err(|_| Error::closed("(its housekeeper ended)"))
+        self.worker.join()
     }
 }
 
 impl Shared {
     /// Waits; false when the spool closes.
-    fn pause(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
+    fn pause(&self, clock: &dyn Clock, time: Duration) -> bool {
+        let until = clock.monotonic() + time;
         let mut state = lock(&self.state);
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_sub(clock.monotonic());
             if state.stopped || left.is_zero() {
                 return !state.stopped;
             }
@@ -83,7 +98,8 @@ impl Shared {
     }
 }
 
-/// What the thread itself has.
+/// What the worker itself has.
+#[derive(Debug)]
 struct Keeper {
     shared: Arc<Shared>,
     env: Env,
@@ -91,40 +107,49 @@ struct Keeper {
     space: Arc<Space>,
     orphan_ttl: Duration,
     /// Last sequence of each log and since when it is that.
-    quiet: Vec<(u64, Instant)>,
+    quiet: Vec<(u64, Duration)>,
+    gate: AgeGate,
+    /// When the rest was last looked at.
+    slow: Duration,
 }
 
 impl Keeper {
-    fn run(mut self) {
-        let mut gate = AgeGate::new(&*self.env.clock);
-        let mut slow = Instant::now();
-        while self.shared.pause(CURSOR_INTERVAL) {
-            let logs = lock(&self.shared.state).logs.clone();
-            for log in &logs {
-                // A failure leaves the cursor to be written again: the position on disk is only older.
-                drop(log.flush_cursors(true));
-            }
-            if slow.elapsed() < SLOW_INTERVAL {
-                continue;
-            }
-            slow = Instant::now();
-            gate.look(&*self.env.clock);
-            self.shared.age_paused.store(gate.is_paused(&*self.env.clock), Ordering::Relaxed);
-            self.space.look(&self.env, &self.dir);
-            for (index, log) in logs.iter().enumerate() {
-                self.keep(log, &gate);
-                self.prepare(index, log);
-            }
+    fn look(&mut self) {
+        let logs = lock(&self.shared.state).logs.clone();
+        for log in &logs {
+            // A failure leaves the cursor to be written again: the position on disk is only older.
+            drop(log.flush_cursors(true));
+        }
+        let now = self.env.clock.monotonic();
+        if now.saturating_sub(self.slow) < SLOW_INTERVAL {
+            return;
+        }
+        self.slow = now;
+        self.gate.look(&*self.env.clock);
+        self.shared.age_paused.store(self.gate.is_paused(&*self.env.clock), Ordering::Relaxed);
+        self.space.look(&self.env, &self.dir);
+        for (index, log) in logs.iter().enumerate() {
+            self.keep(log);
+            self.prepare(index, log);
         }
     }
 
-    fn keep(&self, log: &LogCore, gate: &AgeGate) {
+    /// Waits between two pieces of a spare; false when the spool closes.
+    fn pace(&self) -> bool {
+        match self.env.runner {
+            Runner::Threads => self.shared.pause(&*self.env.clock, PACE),
+            #[cfg(test)]
+            Runner::Hand => true,
+        }
+    }
+
+    fn keep(&self, log: &LogCore) {
         if !log.is_dead_letters() {
             // Tried again in a second; what cannot be parked for want of it stays in its cursor's window.
-            drop(log.reserve_for_dead_letters(&|| self.shared.pause(PACE)));
+            drop(log.reserve_for_dead_letters(&|| self.pace()));
         }
-        self.mark_orphans(log, gate);
-        let by_age = gate.allows(&*self.env.clock, log.opened) && tried(log);
+        self.mark_orphans(log);
+        let by_age = self.gate.allows(&*self.env.clock, log.opened) && tried(log);
         // What fails here, a full log tries itself when it needs room.
         if log.retain(by_age).unwrap_or(false) {
             log.queue.admit();
@@ -132,8 +157,8 @@ impl Keeper {
     }
 
     /// Cursors whose exporter is gone hold nothing after a while.
-    fn mark_orphans(&self, log: &LogCore, gate: &AgeGate) {
-        if !gate.allows(&*self.env.clock, log.opened) {
+    fn mark_orphans(&self, log: &LogCore) {
+        if !self.gate.allows(&*self.env.clock, log.opened) {
             return;
         }
         let now = self.env.clock.wall();
@@ -148,16 +173,34 @@ impl Keeper {
 
     /// Fills a spare for a log that has been quiet for a while.
     fn prepare(&mut self, index: usize, log: &LogCore) {
-        let now = Instant::now();
+        let now = self.env.clock.monotonic();
         let last = log.view.front().visible.sequence;
         self.quiet.resize(self.quiet.len().max(index + 1), (u64::MAX, now));
         let (seen, since) = &mut self.quiet[index];
         if *seen != last {
             (*seen, *since) = (last, now);
-        } else if since.elapsed() >= QUIET {
+        } else if now.saturating_sub(*since) >= QUIET {
             // Without a spare the next segment is a file that grows.
-            drop(log.fill_spare(log.segment_size, &|| self.shared.pause(PACE)));
+            drop(log.fill_spare(log.segment_size, &|| self.pace()));
         }
+    }
+}
+
+impl Work for Keeper {
+    fn run(mut self: Box<Self>) -> Result<(), Error> {
+        while self.shared.pause(&*self.env.clock, CURSOR_INTERVAL) {
+            self.look();
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn turn(&mut self) -> Option<Result<(), Error>> {
+        if lock(&self.shared.state).stopped {
+            return Some(Ok(()));
+        }
+        self.look();
+        None
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Error;
 use super::env::Env;
@@ -14,8 +14,10 @@ use super::fs::{Access, DiskFile};
 
 /// Bytes of the lock file: the pid and the epoch, a line each, then spaces.
 pub(crate) const FILE_LEN: usize = 64;
-/// A reader that looks who the owner is has the lock for a moment: so long an owner-to-be goes on trying.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// A reader that looks who the owner is has the lock for a moment: so often an owner-to-be tries again, after
+/// [`PAUSE`].
+const TRIES: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The lock of a directory, held until this is dropped.
 #[derive(Debug)]
@@ -45,14 +47,15 @@ impl DirectoryLock {
             },
             other => other?,
         };
-        let until = Instant::now() + PATIENCE;
+        let mut tries = 0;
         while !file.try_lock(true).map_err(|e| Error::io("lock", &path, e))? {
-            if Instant::now() > until {
+            tries += 1;
+            if tries > TRIES {
                 let pid = parse(&*file).map(|(pid, _)| pid);
                 return Err(Kind::Owned { dir: dir.to_owned(), pid }.into());
             }
             #[allow(clippy::disallowed_methods, reason = "paces a bounded retry: flock has no wait with a time-out")]
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(PAUSE);
         }
         let text = format!("{}\n{:016x}\n", std::process::id(), env.epoch);
         let text = format!("{text:<FILE_LEN$}");

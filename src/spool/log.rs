@@ -54,7 +54,7 @@ impl Log {
         }
         let (ack, receiver) = oneshot::channel();
         let queued = Queued { content, items, time: self.0.env.clock.wall(), payload, ack };
-        self.0.queue.push(&self.0.name, queued)?;
+        self.0.queue.push(&*self.0.env.clock, &self.0.name, queued)?;
         Ok(Ack::new(receiver))
     }
 

@@ -13,6 +13,7 @@
 //! | how it is read | `walk` (one segment) → `stream` (a log, with what is missing) → `cursor`, `reader` |
 //! | what a start finds | `recovery`, `segment`, `table` |
 //! | what goes, and when | `reclaim`, `space`, `spare`, `housekeeper`, `age` |
+//! | who runs the writers and the housekeeper | `worker` |
 //! | what is told | `loss`, `inspect`, `verify`, `damage`, `dead_letter` |
 
 mod age;
@@ -49,6 +50,7 @@ mod types;
 mod verify;
 mod view;
 mod walk;
+mod worker;
 mod writer;
 
 pub use self::core::{Cut, Opening};

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::clock::Clock;
 use super::env::lock;
 use super::error::Kind;
 use super::format::frame;
@@ -32,8 +33,8 @@ struct State {
     frames: VecDeque<Queued>,
     /// Payload bytes queued or being committed.
     waiting: u64,
-    /// Until when appends are refused, and with what.
-    refusing: Option<(Instant, Error)>,
+    /// Until when appends are refused, on the monotonic clock, and with what.
+    refusing: Option<(Duration, Error)>,
     closed: bool,
     stop: Option<Stop>,
     writer_waits: bool,
@@ -73,16 +74,26 @@ pub(crate) enum Signal {
     Stop(Stop),
 }
 
+impl State {
+    fn signal(&self) -> Option<Signal> {
+        match self.stop {
+            Some(Stop::Abandon) => Some(Signal::Stop(Stop::Abandon)),
+            _ if !self.frames.is_empty() => Some(Signal::Frames),
+            stop => stop.map(Signal::Stop),
+        }
+    }
+}
+
 impl Queue {
     /// Queues a frame, or refuses it at once.
-    pub(crate) fn push(&self, log: &str, queued: Queued) -> Result<(), Error> {
+    pub(crate) fn push(&self, clock: &dyn Clock, log: &str, queued: Queued) -> Result<(), Error> {
         let bytes = queued.payload.len() as u64;
         let mut state = lock(&self.state);
         if state.closed {
             return Err(Error::closed(log));
         }
         if let Some((until, error)) = &state.refusing {
-            if Instant::now() < *until {
+            if clock.monotonic() < *until {
                 return Err(error.clone());
             }
             // This one is the probe.
@@ -100,20 +111,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for work, at most until the deadline.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Signal {
+    /// Waits for work, at most until the deadline on the monotonic clock.
+    pub(crate) fn wait(&self, clock: &dyn Clock, deadline: Option<Duration>) -> Signal {
         let mut state = lock(&self.state);
         loop {
-            if let Some(Stop::Abandon) = state.stop {
-                return Signal::Stop(Stop::Abandon);
+            if let Some(signal) = state.signal() {
+                return signal;
             }
-            if !state.frames.is_empty() {
-                return Signal::Frames;
-            }
-            if let Some(stop) = state.stop {
-                return Signal::Stop(stop);
-            }
-            let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+            let left = deadline.map(|d| d.saturating_sub(clock.monotonic()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Signal::Deadline;
             }
@@ -124,6 +129,13 @@ impl Queue {
             };
             state.writer_waits = false;
         }
+    }
+
+    /// The work that there is now.
+    #[cfg(test)]
+    pub(crate) fn poll(&self, clock: &dyn Clock, deadline: Option<Duration>) -> Option<Signal> {
+        let due = deadline.is_some_and(|d| d <= clock.monotonic());
+        lock(&self.state).signal().or(due.then_some(Signal::Deadline))
     }
 
     /// Bytes in the segment of the first frame that waits.
@@ -151,9 +163,9 @@ impl Queue {
         state.waiting = state.waiting.saturating_sub(bytes);
     }
 
-    /// Refuses appends for a while.
-    pub(crate) fn refuse(&self, error: Error, delay: Duration) {
-        lock(&self.state).refusing = Some((Instant::now() + delay, error));
+    /// Refuses appends until then, on the monotonic clock.
+    pub(crate) fn refuse(&self, error: Error, until: Duration) {
+        lock(&self.state).refusing = Some((until, error));
     }
 
     /// Takes appends again.

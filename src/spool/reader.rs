@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::clock::RealClock;
 use super::env::{Env, lock};
 use super::format::{Totals, name_crc};
-use super::fs::{DiskFile, RealDisk};
+use super::fs::DiskFile;
 use super::lock::{Holder, holder};
 use super::segment::Segment;
 use super::stream::{Event, Extent, Source, Stream, Visible};
@@ -46,7 +45,7 @@ impl Reader {
     /// # Errors
     /// Not found when it is not a data directory; newer, when a newer program made it; I/O.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let env = Env { disk: Arc::new(RealDisk), clock: Arc::new(RealClock), spool_id: 0, epoch: 0 };
+        let env = Env::real();
         let spool_id = match spool::read_id(&env, &dir.join("spool.id"))? {
             Some(Ok(id)) => id,
             Some(Err(e @ (super::format::Fault::Version(_) | super::format::Fault::Features(_)))) => {

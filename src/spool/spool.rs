@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
-use super::clock::{Clock, RealClock};
 use super::core::LogCore;
 use super::damage::Damaged;
 use super::dead_letter::DeadLetters;
 use super::env::{Env, lock};
 use super::format::{ident, name_crc};
-use super::fs::{Access, Disk, RealDisk};
+use super::fs::Access;
 use super::housekeeper::Housekeeper;
 use super::lock::DirectoryLock;
 use super::queue::{Queue, Stop};
@@ -20,6 +18,7 @@ use super::recovery;
 use super::space::{Account, Space};
 use super::spare::Spares;
 use super::view::View;
+use super::worker::Worker;
 use super::writer::Writer;
 use super::{Error, Inspection, Log, LogOptions, Options, names};
 
@@ -51,7 +50,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 struct Running {
     log: Log,
-    writer: Option<JoinHandle<Result<(), Error>>>,
+    writer: Option<Worker>,
 }
 
 impl Spool {
@@ -61,16 +60,12 @@ impl Spool {
     /// Owned, with the owner's pid, when another process or another `Spool` has it; refused when it is a link, is
     /// writable by others, or is on a network file system; newer, when a newer program made it; I/O.
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
-        Self::open_with(dir, options, Arc::new(RealDisk), Arc::new(RealClock))
+        Self::open_on(Env::real(), dir, options)
     }
 
-    pub(crate) fn open_with(
-        dir: &Path,
-        options: Options,
-        disk: Arc<dyn Disk>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, Error> {
-        let mut env = Env { disk, clock, spool_id: 0, epoch: u64::from_le_bytes(random()?) };
+    /// As [`Spool::open`], on another machine than the real one.
+    pub(crate) fn open_on(mut env: Env, dir: &Path, options: Options) -> Result<Self, Error> {
+        env.epoch = u64::from_le_bytes(env.random()?);
         make_dirs(&env, dir)?;
         env.disk.protect_dir(dir).map_err(|e| Error::io("shut others out of", dir, e))?;
         let space = Arc::new(Space::new(&env, dir, &options)?);
@@ -169,6 +164,20 @@ impl Spool {
         }
         Ok(inspection)
     }
+
+    /// Lets each writer do what there is to do now.
+    #[cfg(test)]
+    pub(crate) fn turn_writers(&self) {
+        let logs = lock(&self.0.logs);
+        logs.values().filter_map(|running| running.writer.as_ref()).for_each(Worker::turn);
+    }
+
+    /// Lets the housekeeper do what is due.
+    #[cfg(test)]
+    pub(crate) fn turn_housekeeper(&self) {
+        let housekeeper = lock(&self.0.housekeeper);
+        housekeeper.iter().for_each(Housekeeper::turn);
+    }
 }
 
 /// Keys of dead-letter logs begin with it; no file name has a slash.
@@ -190,9 +199,8 @@ impl Shared {
             return Ok(running.log.clone());
         }
         let core = Arc::new(self.recover_log(key, dir, options, account)?);
-        let writer = Writer::new(core.clone());
-        let thread = std::thread::Builder::new().name(format!("log {key}")).spawn(move || writer.run());
-        let writer = thread.map_err(|e| Error::io("start the writer of", dir, e))?;
+        let writer = Worker::start(&self.env, &format!("log {key}"), Writer::new(core.clone()));
+        let writer = writer.map_err(|e| Error::io("start the writer of", dir, e))?;
         if let Some(housekeeper) = &*lock(&self.housekeeper) {
             housekeeper.watch(core.clone());
         }
@@ -262,7 +270,7 @@ impl Shared {
         }
         for running in logs.values_mut() {
             let Some(writer) = running.writer.take() else { continue };
-            let ended = writer.join().unwrap_or_else(|_| Err(Error::closed(&running.log.0.name)));
+            let ended = writer.join();
             let flushed = if how == Stop::Close { running.log.0.flush_cursors(true) } else { Ok(()) };
             result = result.and(ended).and(flushed);
         }
@@ -298,13 +306,6 @@ fn segment_size(space: &Space, account: &Account, options: &LogOptions) -> u64 {
     size.min(account.cap() / 4).max(MIN_SEGMENT).next_multiple_of(4096)
 }
 
-/// Random bytes of the kernel's.
-fn random<const N: usize>() -> Result<[u8; N], Error> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|e| Error::invalid(format!("no random numbers: {e}")))?;
-    Ok(bytes)
-}
-
 /// The id in `spool.id`; a new one for a new directory. If the file is lost, what the segments say is their id.
 fn spool_id(env: &Env, dir: &Path) -> Result<u128, Error> {
     let path = dir.join("spool.id");
@@ -317,7 +318,7 @@ fn spool_id(env: &Env, dir: &Path) -> Result<u128, Error> {
     }
     let id = match super::reader::id_in_segments(env, dir)? {
         Some(id) => id,
-        None => u128::from_le_bytes(random()?),
+        None => u128::from_le_bytes(env.random()?),
     };
     let new = dir.join("~spool.id");
     match env.remove(&new) {

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::fault_disk::{Fault, FaultDisk, Op};
 use super::*;
-use crate::spool::clock::RealClock;
+use crate::spool::env::Env;
 use crate::spool::{Durability, Error};
 
 struct Faulty {
@@ -27,7 +27,7 @@ impl Faulty {
     fn open(&mut self) -> Log {
         let (path, options) = (self.bench.path(), self.bench.options.clone());
         let disk = Arc::new(self.disk.clone());
-        self.bench.spool = Some(Spool::open_with(path, options, disk, Arc::new(RealClock)).unwrap());
+        self.bench.spool = Some(Spool::open_on(Env { disk, ..Env::real() }, path, options).unwrap());
         self.bench.log()
     }
 

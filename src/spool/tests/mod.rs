@@ -1,6 +1,7 @@
 //! The log as a whole, on a real file system. One file per group of rules.
 
 mod basics;
+mod by_hand;
 mod damage;
 mod fault_disk;
 mod faults;

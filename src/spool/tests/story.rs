@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::fault_disk::FaultDisk;
 use super::*;
-use crate::spool::clock::RealClock;
+use crate::spool::env::Env;
 use crate::spool::{Durability, OnFull};
 
 /// A small generator: seeds make stories repeatable.
@@ -67,7 +67,7 @@ impl Story {
 
     fn open(&mut self) {
         let disk = Arc::new(self.disk.clone());
-        let spool = Spool::open_with(self.dir.path(), self.options.clone(), disk, Arc::new(RealClock)).unwrap();
+        let spool = Spool::open_on(Env { disk, ..Env::real() }, self.dir.path(), self.options.clone()).unwrap();
         let log = spool.log("log").unwrap();
         self.cursor = Some(cursor(&log, "c"));
         (self.spool, self.log) = (Some(spool), Some(log));

@@ -1,4 +1,4 @@
-//! The writer of a log: one thread that numbers frames, writes and syncs them in groups, and answers their acks.
+//! The writer of a log: one worker that numbers frames, writes and syncs them in groups, and answers their acks.
 //!
 //! Invariants:
 //! - An ack is sent only after its frame is as durable as the log's policy says, in a file whose name is durable.
@@ -7,7 +7,7 @@
 //! - Whether there is room is decided before a byte is written.
 //! - After a failed sync the file is never written or synced again. Everything since the last good sync, and every
 //!   frame that shares the last durable block with it, is kept in memory until it is durable in another file.
-//! - No error of the disk ends the thread.
+//! - No error of the disk ends it.
 
 mod open;
 mod roll;
@@ -15,7 +15,7 @@ mod roll;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,6 +27,7 @@ use super::format::Totals;
 use super::format::frame::{FrameHeader, kind};
 use super::fs::{Trouble, trouble};
 use super::queue::{Queued, Signal, Stop, answer};
+use super::worker::Work;
 use super::{Appended, Durability, Error};
 
 /// After the last commit, when nothing more came: a mark makes the last frames' durability known on disk, so that
@@ -39,7 +40,7 @@ const BLOCK: u64 = 4096;
 /// How long appends are refused after a failure: doubled up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// The state of a log's writer thread.
+/// The state of a log's writer.
 #[derive(Debug)]
 pub(crate) struct Writer {
     core: Arc<LogCore>,
@@ -61,10 +62,13 @@ pub(crate) struct Writer {
     /// The open segment's sync or write failed and what it held is not yet in another file.
     poisoned: bool,
     backoff: Duration,
-    sync_due: Option<Instant>,
-    mark_due: Option<Instant>,
+    /// On the monotonic clock.
+    sync_due: Option<Duration>,
+    mark_due: Option<Duration>,
     arena: Arena,
     taken: Vec<Queued>,
+    /// However this ends, nobody waits for it in vain.
+    _end: EndGuard,
 }
 
 /// A written frame and where it stands in the open segment.
@@ -94,23 +98,29 @@ impl Writer {
             mark_due: None,
             arena: Arena::default(),
             taken: Vec::new(),
+            _end: EndGuard(core.clone()),
             core,
         }
     }
 
-    /// Serves until it is stopped. Closing, it answers whether all is sealed.
-    pub(crate) fn run(mut self) -> Result<(), Error> {
-        // However this thread ends, nobody waits for it in vain.
-        let _end = EndGuard(self.core.clone());
-        loop {
-            let deadline = [self.sync_due, self.mark_due].into_iter().flatten().min();
-            match self.core.queue.wait(deadline) {
-                Signal::Frames => self.commit(),
-                Signal::Deadline => self.tick(),
-                Signal::Stop(Stop::Abandon) => return Ok(()),
-                Signal::Stop(Stop::Close) => return self.close(),
-            }
+    fn deadline(&self) -> Option<Duration> {
+        [self.sync_due, self.mark_due].into_iter().flatten().min()
+    }
+
+    /// On the monotonic clock.
+    fn now(&self) -> Duration {
+        self.core.env.clock.monotonic()
+    }
+
+    /// Acts on one signal. `Some` at the end: closing, whether all is sealed.
+    fn act(&mut self, signal: Signal) -> Option<Result<(), Error>> {
+        match signal {
+            Signal::Frames => self.commit(),
+            Signal::Deadline => self.tick(),
+            Signal::Stop(Stop::Abandon) => return Some(Ok(())),
+            Signal::Stop(Stop::Close) => return Some(self.close()),
         }
+        None
     }
 
     /// One group: as many waiting frames as fit the open segment.
@@ -212,7 +222,8 @@ impl Writer {
             Durability::Sync => self.sync(),
             Durability::Interval if self.unsynced >= MAX_UNSYNCED => self.sync(),
             Durability::Interval => {
-                self.sync_due.get_or_insert(Instant::now() + self.core.options.sync_interval);
+                let due = self.now() + self.core.options.sync_interval;
+                self.sync_due.get_or_insert(due);
                 self.publish_totals();
                 Ok(())
             }
@@ -231,7 +242,7 @@ impl Writer {
             return self.poison(&e);
         }
         self.synced();
-        self.mark_due = Some(Instant::now() + QUIET);
+        self.mark_due = Some(self.now() + QUIET);
         Ok(())
     }
 
@@ -290,7 +301,7 @@ impl Writer {
     }
 
     fn tick(&mut self) {
-        let now = Instant::now();
+        let now = self.now();
         if self.sync_due.is_some_and(|due| due <= now) {
             // A failure is poison, which is kept and told; nobody waits for this sync.
             drop(if self.poisoned { self.ensure_sound() } else { self.sync() });
@@ -341,7 +352,7 @@ impl Writer {
             let (log, cause) = (self.core.name.clone(), format!("{cause}; then {second}"));
             let retry_after = self.next_delay();
             // What was acked before is in memory only: tried again even if nobody appends.
-            self.sync_due = Some(Instant::now() + retry_after);
+            self.sync_due = Some(self.now() + retry_after);
             self.troubled(Kind::Poisoned { log, cause, retry_after }.into(), retry_after)
         })
     }
@@ -369,13 +380,34 @@ impl Writer {
     /// Remembers why appends fail and refuses them for a while.
     fn troubled(&mut self, error: Error, delay: Duration) -> Error {
         *lock(&self.core.trouble) = Some(error.clone());
-        self.core.queue.refuse(error.clone(), delay);
+        self.core.queue.refuse(error.clone(), self.now() + delay);
         error
     }
 
     fn close(&mut self) -> Result<(), Error> {
         self.ensure_sound()?;
         self.seal()
+    }
+}
+
+impl Work for Writer {
+    fn run(mut self: Box<Self>) -> Result<(), Error> {
+        loop {
+            let signal = self.core.queue.wait(&*self.core.env.clock, self.deadline());
+            if let Some(end) = self.act(signal) {
+                return end;
+            }
+        }
+    }
+
+    #[cfg(test)]
+    fn turn(&mut self) -> Option<Result<(), Error>> {
+        while let Some(signal) = self.core.queue.poll(&*self.core.env.clock, self.deadline()) {
+            if let Some(end) = self.act(signal) {
+                return Some(end);
+            }
+        }
+        None
     }
 }
 
@@ -386,7 +418,8 @@ fn refuse(group: &mut Vec<Queued>, error: &Error) {
     }
 }
 
-/// Answers what still waits when the writer thread ends, even by a panic.
+/// Answers what still waits when the writer ends, even by a panic.
+#[derive(Debug)]
 struct EndGuard(Arc<LogCore>);
 
 impl Drop for EndGuard {
