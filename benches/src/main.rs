@@ -1,9 +1,9 @@
 //! The project's own figures. Every figure is a ratio against a peer or a physical limit, measured in the same
-//! run, in turns, and given as a median: `cargo run --release -p tidegate-benches -- append`.
+//! run, in turns, and given as a median: `cargo run --release -p tidegate-benches -- log append`.
 
 #![allow(clippy::disallowed_methods, reason = "the bare loop calls what it measures; waits here pace a load")]
 
-mod append;
+mod log;
 mod passthrough;
 mod raw;
 mod report;
@@ -25,8 +25,9 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Synced appends beside a bare loop of pwrite and fdatasync.
-    Append(append::Args),
+    /// The log alone, beside the disk and beside Quiver (feature `quiver`).
+    #[command(subcommand)]
+    Log(log::Row),
     /// OTLP gRPC in, synced disk, OTLP gRPC out, through the release binary.
     Passthrough(passthrough::Args),
 }
@@ -34,7 +35,7 @@ enum Bench {
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     match args.bench {
-        Bench::Append(bench) => append::run(&args.dir, &bench),
+        Bench::Log(row) => log::run(&args.dir, &row),
         Bench::Passthrough(bench) => passthrough::run(&args.dir, &bench),
     }
 }
