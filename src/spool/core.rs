@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::bell::Bell;
 use super::cursor::CursorCore;
 use super::damage::Damaged;
 use super::dead_letter::DeadLetters;
@@ -41,6 +42,8 @@ pub(crate) struct LogCore {
     pub(crate) spares: Spares,
     pub(crate) damaged: Arc<Damaged>,
     pub(crate) opening: Opening,
+    /// Wakes the housekeeper.
+    pub(crate) bell: Arc<Bell>,
     /// Held while segments are reclaimed, by the writer when it needs room and by the housekeeper.
     pub(crate) reclaiming: Mutex<()>,
     /// What the writer cannot do now, for `inspect` and health.

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Error;
 use super::age::AgeGate;
-use super::clock::{Clock, age};
+use super::bell::Bell;
+use super::clock::age;
 use super::core::LogCore;
 use super::env::{Env, lock};
 use super::space::Space;
@@ -31,20 +32,21 @@ pub(crate) struct Housekeeper {
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
-    stop: Condvar,
+    bell: Arc<Bell>,
+    logs: Mutex<Vec<Arc<LogCore>>>,
     age_paused: AtomicBool,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    stopped: bool,
-    logs: Vec<Arc<LogCore>>,
-}
-
 impl Housekeeper {
-    pub(crate) fn start(env: Env, dir: PathBuf, space: Arc<Space>, orphan_ttl: Duration) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::default());
+    /// It wakes when the bell rings.
+    pub(crate) fn start(
+        env: Env,
+        dir: PathBuf,
+        space: Arc<Space>,
+        orphan_ttl: Duration,
+        bell: Arc<Bell>,
+    ) -> Result<Self, Error> {
+        let shared = Arc::new(Shared { bell, ..Shared::default() });
         let keeper = Keeper {
             shared: shared.clone(),
             env: env.clone(),
@@ -53,6 +55,7 @@ impl Housekeeper {
             orphan_ttl,
             quiet: Vec::new(),
             gate: AgeGate::new(&*env.clock),
+            fast: env.clock.monotonic(),
             slow: env.clock.monotonic(),
         };
         let worker = Worker::start(&env, "log housekeeper", keeper);
@@ -61,7 +64,7 @@ impl Housekeeper {
 
     /// Takes care of this log from now on.
     pub(crate) fn watch(&self, log: Arc<LogCore>) {
-        lock(&self.shared.state).logs.push(log);
+        lock(&self.shared.logs).push(log);
     }
 
     /// Whether drops by age pause because the wall clock jumped.
@@ -77,24 +80,8 @@ impl Housekeeper {
 
     /// Ends the worker.
     pub(crate) fn stop(self) -> Result<(), Error> {
-        lock(&self.shared.state).stopped = true;
-        self.shared.stop.notify_all();
+        self.shared.bell.stop();
         self.worker.join()
-    }
-}
-
-impl Shared {
-    /// Waits; false when the spool closes.
-    fn pause(&self, clock: &dyn Clock, time: Duration) -> bool {
-        let until = clock.monotonic() + time;
-        let mut state = lock(&self.state);
-        loop {
-            let left = until.saturating_sub(clock.monotonic());
-            if state.stopped || left.is_zero() {
-                return !state.stopped;
-            }
-            state = self.stop.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
     }
 }
 
@@ -109,18 +96,25 @@ struct Keeper {
     /// Last sequence of each log and since when it is that.
     quiet: Vec<(u64, Duration)>,
     gate: AgeGate,
+    /// When cursors were last written.
+    fast: Duration,
     /// When the rest was last looked at.
     slow: Duration,
 }
 
 impl Keeper {
     fn look(&mut self) {
-        let logs = lock(&self.shared.state).logs.clone();
-        for log in &logs {
-            // A failure leaves the cursor to be written again: the position on disk is only older.
-            drop(log.flush_cursors(true));
-        }
+        let logs = lock(&self.shared.logs).clone();
         let now = self.env.clock.monotonic();
+        if now.saturating_sub(self.fast) >= CURSOR_INTERVAL {
+            self.fast = now;
+            for log in &logs {
+                // A failure leaves the cursor to be written again: the position on disk is only older.
+                drop(log.flush_cursors(true));
+            }
+        }
+        // At once, so that the next segment is a recycled one.
+        logs.iter().for_each(|log| self.retain(log));
         if now.saturating_sub(self.slow) < SLOW_INTERVAL {
             return;
         }
@@ -137,7 +131,7 @@ impl Keeper {
     /// Waits between two pieces of a spare; false when the spool closes.
     fn pace(&self) -> bool {
         match self.env.runner {
-            Runner::Threads => self.shared.pause(&*self.env.clock, PACE),
+            Runner::Threads => self.shared.bell.pause(&*self.env.clock, PACE),
             #[cfg(test)]
             Runner::Hand => true,
         }
@@ -149,6 +143,10 @@ impl Keeper {
             drop(log.reserve_for_dead_letters(&|| self.pace()));
         }
         self.mark_orphans(log);
+    }
+
+    /// Gives back what nobody needs any more.
+    fn retain(&self, log: &LogCore) {
         let by_age = self.gate.allows(&*self.env.clock, log.opened) && tried(log);
         // What fails here, a full log tries itself when it needs room.
         if log.retain(by_age).unwrap_or(false) {
@@ -188,7 +186,7 @@ impl Keeper {
 
 impl Work for Keeper {
     fn run(mut self: Box<Self>) -> Result<(), Error> {
-        while self.shared.pause(&*self.env.clock, CURSOR_INTERVAL) {
+        while self.shared.bell.wait(&*self.env.clock, self.fast + CURSOR_INTERVAL) {
             self.look();
         }
         Ok(())
@@ -196,7 +194,7 @@ impl Work for Keeper {
 
     #[cfg(test)]
     fn turn(&mut self) -> Option<Result<(), Error>> {
-        if lock(&self.shared.state).stopped {
+        if self.shared.bell.is_stopped() {
             return Some(Ok(()));
         }
         self.look();

@@ -17,6 +17,7 @@
 //! | what is told | `loss`, `inspect`, `verify`, `damage`, `dead_letter` |
 
 mod age;
+mod bell;
 mod clock;
 mod core;
 mod cursor;

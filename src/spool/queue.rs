@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,7 +37,18 @@ struct State {
     refusing: Option<(Duration, Error)>,
     closed: bool,
     stop: Option<Stop>,
-    writer_waits: bool,
+    /// When the writer has something to do even without frames, on the monotonic clock.
+    deadline: Option<Duration>,
+    writer: Presence,
+}
+
+/// Where the writer's worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Presence {
+    #[default]
+    Busy,
+    /// It waits for frames, at most until then.
+    Waits { until: Option<Duration> },
 }
 
 /// A frame on its way.
@@ -66,6 +77,15 @@ pub(crate) enum Stop {
     Abandon,
 }
 
+/// Whose turn it is once a frame is queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// The writer's worker.
+    Writer,
+    /// The caller's own: it has the writer and commits at once.
+    Nobody,
+}
+
 /// Why the writer was woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -86,7 +106,7 @@ impl State {
 
 impl Queue {
     /// Queues a frame, or refuses it at once.
-    pub(crate) fn push(&self, clock: &dyn Clock, log: &str, queued: Queued) -> Result<(), Error> {
+    pub(crate) fn push(&self, clock: &dyn Clock, log: &str, queued: Queued, wake: Wake) -> Result<(), Error> {
         let bytes = queued.payload.len() as u64;
         let mut state = lock(&self.state);
         if state.closed {
@@ -105,37 +125,57 @@ impl Queue {
         }
         state.waiting += bytes;
         state.frames.push_back(queued);
-        if state.writer_waits {
+        if wake == Wake::Writer && state.writer != Presence::Busy {
             self.work.notify_one();
         }
         Ok(())
     }
 
-    /// Waits for work, at most until the deadline on the monotonic clock.
-    pub(crate) fn wait(&self, clock: &dyn Clock, deadline: Option<Duration>) -> Signal {
+    /// Says when the writer has something to do even if no frame comes.
+    pub(crate) fn set_deadline(&self, deadline: Option<Duration>) {
+        let mut state = lock(&self.state);
+        state.deadline = deadline;
+        let Presence::Waits { until } = state.writer else { return };
+        // A later one is found when the earlier one has passed.
+        if deadline.is_some_and(|deadline| until.is_none_or(|until| deadline < until)) {
+            self.work.notify_one();
+        }
+    }
+
+    /// Wakes the writer if frames wait.
+    pub(crate) fn wake(&self) {
+        let state = lock(&self.state);
+        if !state.frames.is_empty() && state.writer != Presence::Busy {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits for work, at most until the deadline.
+    pub(crate) fn wait(&self, clock: &dyn Clock) -> Signal {
         let mut state = lock(&self.state);
         loop {
             if let Some(signal) = state.signal() {
                 return signal;
             }
-            let left = deadline.map(|d| d.saturating_sub(clock.monotonic()));
+            let left = state.deadline.map(|d| d.saturating_sub(clock.monotonic()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Signal::Deadline;
             }
-            state.writer_waits = true;
+            state.writer = Presence::Waits { until: state.deadline };
             state = match left {
                 Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
-            state.writer_waits = false;
+            state.writer = Presence::Busy;
         }
     }
 
     /// The work that there is now.
     #[cfg(test)]
-    pub(crate) fn poll(&self, clock: &dyn Clock, deadline: Option<Duration>) -> Option<Signal> {
-        let due = deadline.is_some_and(|d| d <= clock.monotonic());
-        lock(&self.state).signal().or(due.then_some(Signal::Deadline))
+    pub(crate) fn poll(&self, clock: &dyn Clock) -> Option<Signal> {
+        let state = lock(&self.state);
+        let due = state.deadline.is_some_and(|d| d <= clock.monotonic());
+        state.signal().or(due.then_some(Signal::Deadline))
     }
 
     /// Bytes in the segment of the first frame that waits.
@@ -262,7 +302,7 @@ fn gone() -> Error {
 /// Waits for a future on this thread.
 fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
+    impl std::task::Wake for Unpark {
         fn wake(self: Arc<Self>) {
             self.0.unpark();
         }

@@ -14,7 +14,7 @@ use super::fs::Access;
 use super::names;
 
 /// The most spares that are kept.
-const MAX_SPARES: usize = 2;
+const MAX_SPARES: usize = 4;
 /// One piece of filling. Each is synced alone, so that a commit beside it waits for little.
 const PIECE: usize = 256 << 10;
 

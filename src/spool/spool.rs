@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::bell::Bell;
 use super::core::LogCore;
 use super::damage::Damaged;
 use super::dead_letter::DeadLetters;
@@ -19,7 +20,7 @@ use super::space::{Account, Space};
 use super::spare::Spares;
 use super::view::View;
 use super::worker::Worker;
-use super::writer::Writer;
+use super::writer::{Serving, Writer};
 use super::{Error, Inspection, Log, LogOptions, Options, names};
 
 /// The smallest segment, in bytes.
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     space: Arc<Space>,
     damaged: Arc<Damaged>,
     logs: Mutex<BTreeMap<String, Running>>,
+    bell: Arc<Bell>,
     housekeeper: Mutex<Option<Housekeeper>>,
     lock: Mutex<Option<DirectoryLock>>,
 }
@@ -78,7 +80,9 @@ impl Spool {
         env.sync_dir(dir)?;
         space.look(&env, dir);
         let damaged = Arc::new(Damaged::open(&env, dir, space.clone())?);
-        let housekeeper = Housekeeper::start(env.clone(), dir.to_owned(), space.clone(), options.orphan_ttl)?;
+        let bell = Arc::new(Bell::default());
+        let (keeper_env, keeper_dir) = (env.clone(), dir.to_owned());
+        let housekeeper = Housekeeper::start(keeper_env, keeper_dir, space.clone(), options.orphan_ttl, bell.clone())?;
         Ok(Self(Arc::new(Shared {
             dir: dir.to_owned(),
             env,
@@ -86,6 +90,7 @@ impl Spool {
             space,
             damaged,
             logs: Mutex::default(),
+            bell,
             housekeeper: Mutex::new(Some(housekeeper)),
             lock: Mutex::new(Some(lock)),
         })))
@@ -199,13 +204,14 @@ impl Shared {
             return Ok(running.log.clone());
         }
         let core = Arc::new(self.recover_log(key, dir, options, account)?);
-        let writer = Worker::start(&self.env, &format!("log {key}"), Writer::new(core.clone()));
-        let writer = writer.map_err(|e| Error::io("start the writer of", dir, e))?;
+        let writer = Arc::new(Mutex::new(Writer::new(core.clone())));
+        let serving = Worker::start(&self.env, &format!("log {key}"), Serving::new(core.clone(), writer.clone()));
+        let serving = serving.map_err(|e| Error::io("start the writer of", dir, e))?;
         if let Some(housekeeper) = &*lock(&self.housekeeper) {
             housekeeper.watch(core.clone());
         }
-        let log = Log(core);
-        logs.insert(key.to_owned(), Running { log: log.clone(), writer: Some(writer) });
+        let log = Log(core, writer);
+        logs.insert(key.to_owned(), Running { log: log.clone(), writer: Some(serving) });
         Ok(log)
     }
 
@@ -251,6 +257,7 @@ impl Shared {
             spares,
             damaged: self.damaged.clone(),
             opening: recovered.opening,
+            bell: self.bell.clone(),
             reclaiming: Mutex::default(),
             trouble: Mutex::default(),
             opened: env.clock.boot(),

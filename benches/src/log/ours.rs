@@ -74,7 +74,7 @@ impl Ours {
         let mut turn = Turn::begin(self.payload.len());
         while turn.goes_on(until) {
             let start = Instant::now();
-            match self.log.append(1, self.payload.clone(), 1).and_then(|ack| ack.wait()) {
+            match self.log.append_wait(1, self.payload.clone(), 1) {
                 Ok(_) => turn.count(start),
                 Err(error) => match error.retry_after() {
                     Some(delay) => std::thread::sleep(delay),

@@ -176,7 +176,7 @@ impl Cursor {
         let mut payload = BytesMut::with_capacity(envelope.len() + letter.payload.len());
         payload.put_slice(&envelope);
         payload.put_slice(&letter.payload);
-        self.log.dead_letters()?.append(letter.content, payload.freeze(), letter.items)?.wait()?;
+        self.log.dead_letters()?.append_wait(letter.content, payload.freeze(), letter.items)?;
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! The writer of a log: one worker that numbers frames, writes and syncs them in groups, and answers their acks.
+//! The writer of a log: numbers frames, writes and syncs them in groups, and answers their acks. A worker serves it;
+//! a caller that waits anyway commits itself when nobody else does.
 //!
 //! Invariants:
 //! - An ack is sent only after its frame is as durable as the log's policy says, in a file whose name is durable.
@@ -11,6 +12,7 @@
 
 mod open;
 mod roll;
+mod serve;
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,6 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+pub(crate) use self::serve::Serving;
 
 use self::open::{Arena, Numbered, Open};
 use super::core::LogCore;
@@ -27,7 +31,6 @@ use super::format::Totals;
 use super::format::frame::{FrameHeader, kind};
 use super::fs::{Trouble, trouble};
 use super::queue::{Queued, Signal, Stop, answer};
-use super::worker::Work;
 use super::{Appended, Durability, Error};
 
 /// After the last commit, when nothing more came: a mark makes the last frames' durability known on disk, so that
@@ -67,8 +70,6 @@ pub(crate) struct Writer {
     mark_due: Option<Duration>,
     arena: Arena,
     taken: Vec<Queued>,
-    /// However this ends, nobody waits for it in vain.
-    _end: EndGuard,
 }
 
 /// A written frame and where it stands in the open segment.
@@ -98,7 +99,6 @@ impl Writer {
             mark_due: None,
             arena: Arena::default(),
             taken: Vec::new(),
-            _end: EndGuard(core.clone()),
             core,
         }
     }
@@ -117,16 +117,20 @@ impl Writer {
         match signal {
             Signal::Frames => self.commit(),
             Signal::Deadline => self.tick(),
-            Signal::Stop(Stop::Abandon) => return Some(Ok(())),
+            Signal::Stop(Stop::Abandon) => {
+                // As a crash: no sync, but the file and its lock are given up.
+                self.open = None;
+                return Some(Ok(()));
+            }
             Signal::Stop(Stop::Close) => return Some(self.close()),
         }
         None
     }
 
     /// One group: as many waiting frames as fit the open segment.
-    fn commit(&mut self) {
-        self.mark_due = None;
+    pub(super) fn commit(&mut self) {
         let Some(first) = self.core.queue.first_len() else { return };
+        self.mark_due = None;
         let ready = self.ensure_sound().and_then(|()| self.ensure_room(first));
         let room = match (&ready, &self.open) {
             (Ok(()), Some(open)) => {
@@ -146,6 +150,7 @@ impl Writer {
         }
         self.core.queue.settled(bytes);
         self.taken = group;
+        self.core.queue.set_deadline(self.deadline());
     }
 
     fn write_group(&mut self, group: &mut Vec<Queued>) {
@@ -310,6 +315,7 @@ impl Writer {
             self.mark_due = None;
             self.mark();
         }
+        self.core.queue.set_deadline(self.deadline());
     }
 
     /// Adds a witness after the last frame.
@@ -390,41 +396,9 @@ impl Writer {
     }
 }
 
-impl Work for Writer {
-    fn run(mut self: Box<Self>) -> Result<(), Error> {
-        loop {
-            let signal = self.core.queue.wait(&*self.core.env.clock, self.deadline());
-            if let Some(end) = self.act(signal) {
-                return end;
-            }
-        }
-    }
-
-    #[cfg(test)]
-    fn turn(&mut self) -> Option<Result<(), Error>> {
-        while let Some(signal) = self.core.queue.poll(&*self.core.env.clock, self.deadline()) {
-            if let Some(end) = self.act(signal) {
-                return Some(end);
-            }
-        }
-        None
-    }
-}
-
 /// Answers a group that was not stored.
 fn refuse(group: &mut Vec<Queued>, error: &Error) {
     for queued in group.drain(..) {
         answer(queued.ack, Err(error.clone()));
-    }
-}
-
-/// Answers what still waits when the writer ends, even by a panic.
-#[derive(Debug)]
-struct EndGuard(Arc<LogCore>);
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        self.0.queue.end(&self.0.name);
-        self.0.view.update(|front| front.closed = true);
     }
 }

@@ -13,6 +13,8 @@ use super::super::segment::Segment;
 
 /// Payloads up to this size are copied beside their headers: one buffer fewer costs more than the copy saves above.
 const COPY_UP_TO: usize = 1024;
+/// What the cache holds in one piece. Writing a part of one that is not in the cache reads it from the disk first.
+const PAGE: u64 = 4096;
 /// What must fit after the last frame: a mark and the footer.
 const RESERVE: u64 = frame::frame_len(0) + FOOTER_LEN;
 
@@ -62,9 +64,10 @@ impl Open {
 
     /// Writes frames at the end. Returns by how much the file grew; after an error nothing of it counts as written.
     pub(crate) fn write(&mut self, frames: &[Numbered], arena: &mut Arena) -> io::Result<u64> {
-        arena.fill(frames, self.seed, self.end);
-        self.file.write(&mut arena.slices(frames), self.end)?;
         let length: u64 = frames.iter().map(|f| f.header.frame_len()).sum();
+        arena.fill(frames, self.seed, self.end);
+        arena.pad(self.padding(self.end + length));
+        self.file.write(&mut arena.slices(frames), self.end)?;
         let grown = self.growth(length);
         self.end += length;
         self.segment.set_size(self.segment.size().max(self.end));
@@ -75,6 +78,12 @@ impl Open {
         self.count += data().count() as u64;
         self.last_time = data().next_back().map_or(self.last_time, |last| last.time);
         Ok(grown)
+    }
+
+    /// Zeros that complete the page in which a write ends, where an older segment's bytes stand: they mean nothing, and
+    /// the page need not be read to keep them.
+    fn padding(&self, end: u64) -> usize {
+        (end.next_multiple_of(PAGE).min(self.segment.size())).saturating_sub(end) as usize
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
@@ -114,6 +123,11 @@ impl Arena {
             self.bytes.extend_from_slice(&trailer[..length]);
             offset += frame.header.frame_len();
         }
+    }
+
+    /// Ends the write with so many zeros.
+    fn pad(&mut self, zeros: usize) {
+        self.bytes.resize(self.bytes.len() + zeros, 0);
     }
 
     fn slices<'a>(&'a self, frames: &'a [Numbered]) -> Vec<IoSlice<'a>> {

@@ -145,8 +145,11 @@ impl Writer {
         if !frames.is_empty() {
             open.write(frames, &mut Arena::default()).map_err(|e| fail("write", e))?;
         }
-        // Header and frames before the name: a crash must not leave a segment's name on anything less.
-        made.file.sync_all().map_err(|e| fail("sync", e))?;
+        // Header and frames before the name: a crash must not leave a segment's name on anything less. What else there
+        // is to know about a spare is durable already.
+        let is_spare = made.counted > 0;
+        let synced = if is_spare { made.file.sync_data() } else { made.file.sync_all() };
+        synced.map_err(|e| fail("sync", e))?;
         env.rename(&made.path, &open.segment.path)?;
         // The name before any ack: else a crash could lose the whole file.
         env.sync_dir(&self.core.dir)?;
@@ -190,6 +193,8 @@ impl Writer {
             open.segment.set_end(end);
             self.kept.clear();
             self.core.view.update(|front| front.visible.segment = 0);
+            // What is passed now may become the next segment.
+            self.core.bell.ring();
         }
         Ok(())
     }
