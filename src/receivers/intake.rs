@@ -43,6 +43,12 @@ impl Intake {
         Self { logs, counts: Arc::default() }
     }
 
+    /// Writes to other logs, and goes on counting.
+    #[must_use]
+    pub fn with_logs(self, logs: Vec<(Signal, Log)>) -> Self {
+        Self { logs, ..self }
+    }
+
     /// Whether any pipeline takes this signal.
     #[must_use]
     pub fn accepts(&self, signal: Signal) -> bool {

@@ -11,12 +11,12 @@ use crate::network::Namespace;
 const NAME: &str = "kernel.net.packet_drop";
 const HOOK: &str = "tp_btf/kfree_skb";
 
-fn to_port(namespace: &Namespace, port: u16) -> impl Fn(&Record) -> bool {
+pub(crate) fn to_port(namespace: &Namespace, port: u16) -> impl Fn(&Record) -> bool {
     move |record| namespace.has(record) && record.maybe_int("destination.port") == Some(i64::from(port))
 }
 
 /// Sends `count` packets of `bytes` to a port of the loopback where nobody listens.
-fn send_udp(namespace: &Namespace, count: usize, bytes: usize, to: &str) -> u16 {
+pub(crate) fn send_udp(namespace: &Namespace, count: usize, bytes: usize, to: &str) -> u16 {
     let to: SocketAddr = to.parse().expect("an address");
     namespace.run(move || {
         let any = if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
@@ -172,7 +172,7 @@ fn above_the_limit_drops_are_suppressed_and_the_next_record_says_how_many() {
     assert!(carried >= 80, "{carried} of {counters:?}");
 }
 
-fn only_drops(max_per_second: u32) -> Settings {
+pub(crate) fn only_drops(max_per_second: u32) -> Settings {
     let off = EventSettings { enabled: false, max_per_second: 0 };
     let mut settings = Settings {
         oom_kill: off.clone(),

@@ -124,7 +124,7 @@ impl Agent {
         let spool = Spool::open(directory.path(), Options::default()).expect("a spool");
         let log = spool.log("kernel").expect("a log");
         let reports = probes.reports().to_vec();
-        let running = probes.start(Intake::new(vec![(Signal::Logs, log.clone())])).expect("a thread");
+        let running = probes.start(intake(&log)).expect("a thread");
         let agent: &'static Self = Box::leak(Box::new(Self {
             reports,
             running: Mutex::new(Some(running)),
@@ -138,6 +138,11 @@ impl Agent {
         }));
         std::thread::spawn(|| agent.collect());
         agent
+    }
+
+    /// Changes the settings of the running receiver, with an intake of its own as a reload of the agent makes one.
+    pub(crate) fn reload(&self, settings: &Settings) {
+        self.running.lock().expect("lock").as_mut().expect("still running").reload(settings, intake(&self.log));
     }
 
     /// Stops the receiver and waits until all that it stored is read.
@@ -210,6 +215,10 @@ impl Agent {
         let records = self.records.lock().expect("lock");
         records.iter().filter(|record| record.name == name && fits(record)).cloned().collect()
     }
+}
+
+fn intake(log: &Log) -> Intake {
+    Intake::new(vec![(Signal::Logs, log.clone())])
 }
 
 fn decode(payload: &[u8], items: u32) -> Vec<Record> {

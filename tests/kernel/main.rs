@@ -15,5 +15,6 @@ mod harness;
 mod hung;
 mod network;
 mod oom;
+mod reload;
 mod retransmit;
 mod rights;

@@ -1,5 +1,5 @@
 //! With which rights the hooks attach, and that none are needed afterwards. Rights are a thread's own: each test takes
-//! them from a thread of its own, as `attach` works on the calling thread.
+//! them from a thread of its own, as `attach` and `reload` work on the calling thread.
 
 use std::process::Command;
 
@@ -7,6 +7,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_thread
 use tidegate::receivers::kernel::{self, Probes, State};
 
 use crate::harness::{Agent, generous};
+use crate::reload::states;
 
 fn limit(capabilities: CapabilitySet) {
     let sets = CapabilitySets { effective: capabilities, permitted: capabilities, inheritable: CapabilitySet::empty() };
@@ -65,4 +66,52 @@ fn two_capabilities_attach_everything_and_none_are_needed_to_drain() {
     assert_eq!(record.text("kernel.signal.name"), "SIGBUS");
     assert!(record.has("process.executable.path"), "the kernel told it, no right was needed: {}", record.show());
     agent.stop();
+}
+
+/// The number of a crash in the hook's sequence.
+fn crash(agent: &Agent) -> i64 {
+    let mut child = Command::new("sh").args(["-c", "kill -BUS $$"]).spawn().expect("sh");
+    let pid = i64::from(child.id());
+    child.wait().expect("wait");
+    let record = agent.wait("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(pid));
+    record.int("kernel.hook.sequence")
+}
+
+#[test]
+fn what_was_denied_is_attached_by_a_reload_that_may() {
+    let probes = in_thread(|| {
+        limit(CapabilitySet::empty());
+        kernel::attach(&generous())
+    });
+    assert_eq!(probes.attached(), 0);
+    let agent = Agent::start_probes(probes);
+    agent.reload(&generous());
+    crash(agent);
+    agent.stop_and_read();
+    let all = states(agent);
+    let (denied, attached) = all.split_at(all.len() / 2);
+    for (hook, previous, state) in denied {
+        assert_eq!((previous.as_deref(), state.as_str()), (None, "denied"), "{hook}");
+    }
+    for (hook, previous, state) in attached {
+        assert_eq!((previous.as_deref(), state.as_str()), (Some("denied"), "attached"), "{hook}");
+    }
+}
+
+#[test]
+fn a_reload_that_may_not_attach_leaves_what_works() {
+    let mut settings = generous();
+    settings.packet_drop.event.enabled = false;
+    let agent = Agent::start(&settings);
+    let before = crash(agent);
+    settings.process_crash.max_per_second = 1_000;
+    settings.packet_drop.event.enabled = true;
+    in_thread(move || {
+        limit(CapabilitySet::empty());
+        agent.reload(&settings);
+    });
+    assert!(crash(agent) > before, "the hook was replaced");
+    agent.stop_and_read();
+    let later: Vec<_> = states(agent).into_iter().filter(|(_, previous, _)| previous.is_some()).collect();
+    assert_eq!(later, [("tp_btf/kfree_skb".to_owned(), Some("disabled".to_owned()), "denied".to_owned())]);
 }

@@ -2,19 +2,22 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::RawFd;
 
-use aya::{Btf, Ebpf, Endianness};
+use aya::{Btf, Endianness};
 
+use super::attribution::Attribution;
+use super::attribution::cgroup::CgroupMap;
 use super::btf::KernelTypes;
-use super::catalogue::Kind;
 use super::gaps::{self, Counters};
 use super::hooks::{Hook, Variant, choose};
 use super::host::Host;
-use super::object::{self, Loaded};
+use super::object::Loaded;
 use super::reasons::Reasons;
 use super::report::{HookReport, State};
-use super::settings::{EventSettings, Settings};
+use super::settings::Settings;
+use super::standing::{Outcome, Standing, Step};
+use super::symbols::Symbols;
+use super::units::{Unit, unit_of, usual_hooks};
 
 /// The kernel's own types.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -23,14 +26,15 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 pub struct Probes {
     pub(super) settings: Settings,
     pub(super) host: Host,
-    pub(super) loaded: Option<Loaded>,
-    reports: Vec<HookReport>,
-    helpers: Vec<HookReport>,
+    pub(super) standing: Standing,
+    pub(super) first: Step,
+    pub(super) attribution: Attribution,
+    pub(super) symbols: Symbols,
 }
 
 impl fmt::Debug for Probes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Probes").field("reports", &self.reports).field("helpers", &self.helpers).finish_non_exhaustive()
+        f.debug_struct("Probes").field("standing", &self.standing).finish_non_exhaustive()
     }
 }
 
@@ -38,19 +42,19 @@ impl Probes {
     /// One report for each kernel event: its main hook, with what its helping hooks lack.
     #[must_use]
     pub fn reports(&self) -> &[HookReport] {
-        &self.reports
+        self.standing.reports()
     }
 
     /// The hooks that add to events: not counted among the events' hooks.
     #[must_use]
     pub fn helpers(&self) -> &[HookReport] {
-        &self.helpers
+        self.standing.helpers()
     }
 
     /// How many events have a working hook.
     #[must_use]
     pub fn attached(&self) -> usize {
-        self.reports.iter().filter(|report| report.state.works()).count()
+        self.reports().iter().filter(|report| report.state.works()).count()
     }
 
     /// The counters of a hook by its name (`tp_btf/kfree_skb`), since it was attached. None for an unknown hook, or where
@@ -58,13 +62,13 @@ impl Probes {
     #[must_use]
     pub fn counters(&self, hook: &str) -> Option<Counters> {
         let hook = Hook::ALL.into_iter().find(|candidate| candidate.counts() && candidate.name() == hook)?;
-        gaps::counters(&self.loaded.as_ref()?.counters, hook)
+        gaps::counters(&self.first.loaded.as_ref()?.counters, hook)
     }
 
     /// How many events are wanted.
     #[must_use]
     pub fn wanted(&self) -> usize {
-        self.reports.iter().filter(|report| report.state != State::Disabled).count()
+        self.reports().iter().filter(|report| report.state != State::Disabled).count()
     }
 }
 
@@ -72,21 +76,39 @@ impl Probes {
 /// hook. Call it on the main thread before privileges are dropped and before the async runtime starts.
 #[must_use]
 pub fn attach(settings: &Settings) -> Probes {
-    let btf = std::fs::read(BTF);
-    let types = btf.as_deref().ok().and_then(KernelTypes::parse);
-    let mut attacher = Attacher { settings, types: types.as_ref(), outcomes: Vec::new() };
-    let loaded = attacher.run(btf.as_deref());
-    let main = Kind::KERNEL.into_iter().filter_map(|kind| Some((kind, kind.hook()?)));
-    let reports = main.map(|(kind, hook)| attacher.event_report(kind, hook)).collect();
-    let helpers = attacher.helper_reports();
-    Probes { settings: settings.clone(), host: Host::read(), loaded, reports, helpers }
+    let mut standing = Standing::default();
+    let first = standing.change(settings);
+    // After the hooks, so that no birth of a cgroup falls between.
+    let cgroups = if first.loaded.is_some() { CgroupMap::walk() } else { CgroupMap::default() };
+    let (attribution, symbols) = (Attribution { cgroups }, Symbols::open());
+    Probes { settings: settings.clone(), host: Host::read(), standing, first, attribution, symbols }
 }
 
-/// What became of one hook.
-struct Outcome {
-    hook: Hook,
-    variant: Option<&'static Variant>,
-    report: HookReport,
+/// What came of attaching the hooks of some units.
+pub(super) struct Attempt {
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) loaded: Option<Loaded>,
+    pub(super) reasons: Reasons,
+}
+
+impl Attempt {
+    /// Takes a hook back.
+    pub(super) fn detach(&mut self, hook: Hook) {
+        if let Some(loaded) = &mut self.loaded {
+            loaded.detach(hook);
+        }
+    }
+}
+
+/// Loads the object with these settings and attaches the hooks of these units.
+pub(super) fn attempt(settings: &Settings, units: &[Unit]) -> Attempt {
+    let btf = std::fs::read(BTF);
+    let types = btf.as_deref().ok().and_then(KernelTypes::parse);
+    let reasons = types.as_ref().map(Reasons::read).unwrap_or_default();
+    let mut attacher = Attacher { settings, types: types.as_ref(), outcomes: Vec::new() };
+    let loaded = attacher.run(units, btf.as_deref(), &reasons);
+    let outcomes = attacher.outcomes;
+    Attempt { outcomes, loaded, reasons }
 }
 
 struct Attacher<'a> {
@@ -96,16 +118,13 @@ struct Attacher<'a> {
 }
 
 impl Attacher<'_> {
-    fn run(&mut self, btf: Result<&[u8], &io::Error>) -> Option<Loaded> {
-        let wanted: Vec<Hook> = Hook::ALL.into_iter().filter(|hook| self.wants(*hook)).collect();
-        if wanted.is_empty() {
-            return None;
-        }
+    fn run(&mut self, units: &[Unit], btf: Result<&[u8], &io::Error>, reasons: &Reasons) -> Option<Loaded> {
+        let wanted: Vec<Hook> = Hook::ALL.into_iter().filter(|hook| self.wants(units, *hook)).collect();
         let parsed = match btf {
             Ok(btf) => self.types.and_then(|_| Btf::parse(btf, Endianness::default()).ok()),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                self.give_up(&wanted, |kind, hook| {
-                    let report = HookReport::refused(kind, hook, error).fix(format!("must be able to read {BTF}"));
+                self.give_up(&wanted, |unit, hook| {
+                    let report = HookReport::refused(unit, hook, error).fix(format!("must be able to read {BTF}"));
                     HookReport { state: State::Denied, ..report }
                 });
                 return None;
@@ -113,53 +132,44 @@ impl Attacher<'_> {
             Err(_) => None,
         };
         let Some(parsed) = parsed else {
-            self.give_up(&wanted, |kind, hook| {
-                let report = HookReport::new(kind, hook, State::Missing).error_type("no_btf");
+            self.give_up(&wanted, |unit, hook| {
+                let report = HookReport::new(unit, hook, State::Missing).error_type("no_btf");
                 report.fix(format!("needs a kernel built with CONFIG_DEBUG_INFO_BTF=y ({BTF})"))
             });
             return None;
         };
-        let mut ebpf = match object::load(self.settings, &parsed) {
-            Ok(ebpf) => ebpf,
+        let mut loaded = match Loaded::load(self.settings, &parsed) {
+            Ok(loaded) => loaded,
             Err(error) => {
-                self.give_up(&wanted, |kind, hook| HookReport::refused(kind, hook, &error));
+                self.give_up(&wanted, |unit, hook| HookReport::refused(unit, hook, error.as_ref()));
                 return None;
             }
         };
-        let reasons = self.types.map(Reasons::read).unwrap_or_default();
         // Before the hook is attached: a benign reason must not be recorded once either.
         let ignored = reasons.ignored(&self.settings.packet_drop.ignore_reasons);
-        if let Err(error) = object::ignore_reasons(&mut ebpf, &ignored) {
+        if let Err(error) = loaded.ignore_reasons(&ignored) {
             tracing::warn!(%error, "every drop reason is recorded, also the benign ones");
         }
-        let mut programs = Vec::new();
         for hook in wanted {
-            programs.extend(self.attach_one(&mut ebpf, &parsed, hook).map(|fd| (hook, fd)));
+            self.attach_one(&mut loaded, &parsed, hook);
         }
-        Loaded::new(ebpf, programs, reasons)
+        Some(loaded)
     }
 
-    fn give_up(&mut self, wanted: &[Hook], report: impl Fn(Option<Kind>, Hook) -> HookReport) {
-        let outcome = |hook: &Hook| Outcome { hook: *hook, variant: None, report: report(serves(*hook), *hook) };
+    fn give_up(&mut self, wanted: &[Hook], report: impl Fn(Unit, Hook) -> HookReport) {
+        let outcome = |hook: &Hook| Outcome { hook: *hook, variant: None, report: report(unit_of(*hook), *hook) };
         self.outcomes.extend(wanted.iter().map(outcome));
     }
 
-    /// The attached program's descriptor.
-    fn attach_one(&mut self, ebpf: &mut Ebpf, btf: &Btf, hook: Hook) -> Option<RawFd> {
-        let kind = serves(hook);
+    fn attach_one(&mut self, loaded: &mut Loaded, btf: &Btf, hook: Hook) {
+        let unit = unit_of(hook);
         let variant = self.variant(hook);
-        let attached = variant.map(|variant| object::attach(ebpf, btf, hook, variant));
-        let report = match &attached {
+        let report = match variant.map(|variant| loaded.attach(btf, hook, variant)) {
             None => self.no_variant(hook),
-            Some(Ok(_)) => HookReport::new(kind, hook, State::Attached),
-            Some(Err(error)) => HookReport::refused(kind, hook, error.as_ref()),
+            Some(Ok(())) => HookReport::new(unit, hook, State::Attached),
+            Some(Err(error)) => HookReport::refused(unit, hook, error.as_ref()),
         };
         self.outcomes.push(Outcome { hook, variant, report });
-        attached?.ok()
-    }
-
-    fn outcome(&self, hook: Hook) -> Option<&Outcome> {
-        self.outcomes.iter().find(|outcome| outcome.hook == hook)
     }
 
     /// The program for this kernel's argument list.
@@ -171,80 +181,22 @@ impl Attacher<'_> {
     }
 
     fn no_variant(&self, hook: Hook) -> HookReport {
+        let report = HookReport::new(unit_of(hook), hook, State::Missing);
         match self.types.and_then(|types| types.tracepoint(hook.target())) {
-            None => HookReport::new(serves(hook), hook, State::Missing)
-                .error_type("no_tracepoint")
-                .fix("this kernel is built without the tracepoint"),
-            Some(arguments) => HookReport::new(serves(hook), hook, State::Missing)
+            None => report.error_type("no_tracepoint").fix("this kernel is built without the tracepoint"),
+            Some(arguments) => report
                 .error_type("unknown_arguments")
                 .fix(format!("a newer tidegate: its arguments here are ({})", arguments.join(", "))),
         }
     }
 
-    fn wants(&self, hook: Hook) -> bool {
-        let any = || Kind::KERNEL.into_iter().any(|kind| event_settings(self.settings, kind).enabled);
-        match hook {
-            Hook::CgroupMkdir | Hook::CgroupRmdir => any(),
-            Hook::SignalGenerate => {
-                self.settings.oom_kill.enabled
-                    && self.variant(Hook::MarkVictim).is_some_and(|variant| variant.program == "mark_victim_pid")
-            }
-            _ => serves(hook).is_some_and(|kind| event_settings(self.settings, kind).enabled),
-        }
-    }
-
-    fn event_report(&self, kind: Kind, hook: Hook) -> HookReport {
-        let Some(outcome) = self.outcome(hook) else {
-            return HookReport::new(Some(kind), hook, State::Disabled);
+    fn wants(&self, units: &[Unit], hook: Hook) -> bool {
+        let tells_only_a_pid = |variant: &Variant| variant.program == "mark_victim_pid";
+        let unit = unit_of(hook);
+        let serves_here = || match hook {
+            Hook::SignalGenerate => self.variant(Hook::MarkVictim).is_some_and(tells_only_a_pid),
+            _ => usual_hooks(unit).any(|usual| usual == hook),
         };
-        let mut report = outcome.report.clone();
-        let lacks = self.lacks(kind, outcome.variant);
-        if report.state == State::Attached && !lacks.is_empty() {
-            report.state = State::Fallback;
-            report.fallback = Some(lacks.join("; "));
-        }
-        report
-    }
-
-    /// What the event lacks on this kernel.
-    fn lacks(&self, kind: Kind, variant: Option<&Variant>) -> Vec<String> {
-        let mut lacks = Vec::new();
-        match variant.map(|variant| variant.program) {
-            Some("mark_victim_pid") => lacks.push("the victim is taken from tp_btf/signal_generate".to_owned()),
-            Some("kfree_skb_bare") => lacks.push("without reasons, which this kernel does not tell".to_owned()),
-            _ => {}
-        }
-        for (helper, without) in kind.helpers() {
-            let state = self.outcome(*helper).map(|outcome| outcome.report.state);
-            if let Some(state) = state.filter(|state| !state.works()) {
-                lacks.push(format!("{without}: {} is {state}", helper.name()));
-            }
-        }
-        lacks
-    }
-
-    fn helper_reports(&self) -> Vec<HookReport> {
-        let helps = |outcome: &&Outcome| Kind::KERNEL.iter().all(|kind| kind.hook() != Some(outcome.hook));
-        self.outcomes.iter().filter(helps).map(|outcome| outcome.report.clone()).collect()
-    }
-}
-
-/// The event that a hook serves; None: all of them.
-fn serves(hook: Hook) -> Option<Kind> {
-    let helped = |kind: &Kind| kind.helpers().iter().any(|(helper, _)| *helper == hook);
-    match hook {
-        Hook::SignalGenerate => Some(Kind::OomKill),
-        _ => Kind::of_hook(hook).or_else(|| Kind::KERNEL.into_iter().find(helped)),
-    }
-}
-
-/// The common settings of a kernel event.
-pub(super) fn event_settings(settings: &Settings, kind: Kind) -> &EventSettings {
-    match kind {
-        Kind::OomKill => &settings.oom_kill,
-        Kind::ProcessCrash | Kind::ProbeState | Kind::Loss => &settings.process_crash,
-        Kind::TcpRetransmit => &settings.tcp_retransmit,
-        Kind::PacketDrop => &settings.packet_drop.event,
-        Kind::TaskHung => &settings.task_hung.event,
+        units.contains(&unit) && serves_here()
     }
 }

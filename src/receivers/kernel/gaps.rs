@@ -36,7 +36,7 @@ pub(super) fn counters(map: &PerCpuArray<MapData, [u64; 5]>, hook: Hook) -> Opti
     Some(Counters { seen, suppressed, lost, emitted, ignored })
 }
 
-/// What is known of each hook's losses so far.
+/// What is known so far of the losses of each hook of one loading.
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     highest: [Option<(u64, u64)>; COUNTING],
@@ -66,10 +66,10 @@ impl Gaps {
             losses.add(cause(hook), counters.lost.saturating_sub(*told), 0, unix_nanos);
             *told = counters.lost;
         }
-        for (hook, fd) in loaded.programs.iter().filter(|(hook, _)| hook.counts()) {
-            let Some(missed) = recursion_misses(*fd) else { continue };
-            let told = &mut self.missed[*hook as usize];
-            let cause = Cause { reason: "program_busy", ..cause(*hook) };
+        for (hook, fd) in loaded.programs().filter(|(hook, _)| hook.counts()) {
+            let Some(missed) = recursion_misses(fd) else { continue };
+            let told = &mut self.missed[hook as usize];
+            let cause = Cause { reason: "program_busy", ..cause(hook) };
             losses.add(cause, missed.saturating_sub(*told), 0, unix_nanos);
             *told = missed;
         }

@@ -32,9 +32,14 @@ mod ring;
 mod run;
 mod settings;
 mod signals;
+mod source;
+mod standing;
 mod symbols;
 mod teller;
+mod turn;
 mod uid;
+mod units;
+mod worker;
 
 pub use attach::{Probes, attach};
 pub use gaps::Counters;

@@ -7,14 +7,12 @@ use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 
-use super::attach::event_settings;
-use super::attribution::Attribution;
-use super::attribution::cgroup::CgroupMap;
 use super::catalogue::Kind;
+use super::decode::hung::Blocked;
 use super::hooks::{COUNTING, Hook, Variant};
-use super::reasons::Reasons;
+use super::list;
 use super::settings::Settings;
-use super::symbols::Symbols;
+use super::units::event_settings;
 
 /// The compiled programs. `ebpf/MANIFEST` says from what and by what.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/tidegate.bpf.o");
@@ -22,27 +20,20 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/tidegate.bpf.o
 /// Crashes of one executable in a second that are recorded; the rest are counted.
 const CRASHES_PER_EXECUTABLE: u32 = 10;
 
-/// What exists where at least the maps could be made.
+/// One loading of the object: its own maps, and those of its programs that are attached.
 pub(super) struct Loaded {
-    pub(super) ebpf: Ebpf,
-    /// The attached programs' descriptors, which `ebpf` owns.
-    pub(super) programs: Vec<(Hook, RawFd)>,
+    ebpf: Ebpf,
+    attached: Vec<Attached>,
     pub(super) rings: Rings,
     pub(super) counters: PerCpuArray<MapData, [u64; 5]>,
-    pub(super) attribution: Attribution,
-    pub(super) reasons: Reasons,
-    pub(super) symbols: Symbols,
 }
 
-impl Loaded {
-    /// Takes the maps; None where the object lacks one, which a test of this crate would have found.
-    pub(super) fn new(mut ebpf: Ebpf, programs: Vec<(Hook, RawFd)>, reasons: Reasons) -> Option<Self> {
-        let mut ring = |name: &str| RingBuf::try_from(ebpf.take_map(name)?).ok();
-        let rings = Rings { urgent: ring("urgent")?, bulk: ring("bulk")?, cgroups: ring("cgroups")? };
-        let counters = PerCpuArray::try_from(ebpf.take_map("counters")?).ok()?;
-        let attribution = Attribution { cgroups: CgroupMap::walk() };
-        Some(Self { ebpf, programs, rings, counters, attribution, reasons, symbols: Symbols::open() })
-    }
+/// A program in the kernel.
+struct Attached {
+    hook: Hook,
+    program: &'static str,
+    /// Owned by the object.
+    fd: RawFd,
 }
 
 /// The ways from the kernel to the agent.
@@ -52,8 +43,83 @@ pub(super) struct Rings {
     pub(super) cgroups: RingBuf<MapData>,
 }
 
-/// Makes the maps and relocates every program; none is in the kernel yet.
-pub(super) fn load(settings: &Settings, btf: &Btf) -> Result<Ebpf, aya::EbpfError> {
+impl Loaded {
+    /// Makes the maps and relocates every program; none is in the kernel yet.
+    pub(super) fn load(settings: &Settings, btf: &Btf) -> Result<Self, Box<dyn Error>> {
+        let mut ebpf = load(settings, btf)?;
+        let mut take = |name: &str| ebpf.take_map(name).ok_or("the object lacks a map");
+        let rings = Rings {
+            urgent: RingBuf::try_from(take("urgent")?)?,
+            bulk: RingBuf::try_from(take("bulk")?)?,
+            cgroups: RingBuf::try_from(take("cgroups")?)?,
+        };
+        let counters = PerCpuArray::try_from(take("counters")?)?;
+        Ok(Self { ebpf, attached: Vec::new(), rings, counters })
+    }
+
+    /// Loads one program and attaches it. The task iterator is attached anew for each listing.
+    pub(super) fn attach(&mut self, btf: &Btf, hook: Hook, variant: &'static Variant) -> Result<(), Box<dyn Error>> {
+        let program = self.ebpf.program_mut(variant.program).ok_or("the object lacks the program")?;
+        let fd = if hook == Hook::IterTask {
+            let program: &mut Iter = program.try_into()?;
+            program.load(hook.target(), btf)?;
+            program.fd()?.as_fd().as_raw_fd()
+        } else {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(hook.target(), btf)?;
+            program.attach()?;
+            program.fd()?.as_fd().as_raw_fd()
+        };
+        self.attached.push(Attached { hook, program: variant.program, fd });
+        Ok(())
+    }
+
+    /// Takes one program out of the kernel. What it wrote stays in the rings.
+    pub(super) fn detach(&mut self, hook: Hook) {
+        let Some(at) = self.attached.iter().position(|attached| attached.hook == hook) else { return };
+        let name = self.attached.swap_remove(at).program;
+        let result = match self.ebpf.program_mut(name) {
+            Some(Program::BtfTracePoint(program)) => program.unload(),
+            Some(Program::Iter(program)) => program.unload(),
+            _ => return,
+        };
+        if let Err(error) = result {
+            tracing::error!(hook = hook.name(), %error, "the program may still be attached");
+        }
+    }
+
+    /// Whether this hook's program is attached from here.
+    pub(super) fn has(&self, hook: Hook) -> bool {
+        self.attached.iter().any(|attached| attached.hook == hook)
+    }
+
+    /// The hooks whose programs are attached.
+    pub(super) fn hooks(&self) -> Vec<Hook> {
+        self.attached.iter().map(|attached| attached.hook).collect()
+    }
+
+    /// The attached programs' descriptors.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (Hook, RawFd)> + '_ {
+        self.attached.iter().map(|attached| (attached.hook, attached.fd))
+    }
+
+    /// The tasks that are blocked now; None where the iterator is not loaded or the kernel refuses.
+    pub(super) fn blocked_tasks(&mut self) -> Option<Vec<Blocked>> {
+        list::blocked(&mut self.ebpf)
+    }
+
+    /// Tells the drop program which reasons it only counts.
+    pub(super) fn ignore_reasons(&mut self, reasons: &[u32]) -> Result<(), Box<dyn Error>> {
+        let map = self.ebpf.map_mut("drop_ignored").ok_or("the object lacks the map drop_ignored")?;
+        let mut ignored = Array::<_, u8>::try_from(map)?;
+        for reason in reasons {
+            ignored.set(*reason, 1, 0)?;
+        }
+        Ok(())
+    }
+}
+
+fn load(settings: &Settings, btf: &Btf) -> Result<Ebpf, aya::EbpfError> {
     let mut limits = [0_u32; COUNTING];
     for hook in Hook::ALL.into_iter().filter(|hook| hook.counts()) {
         if let Some(kind) = Kind::of_hook(hook) {
@@ -71,28 +137,4 @@ pub(super) fn load(settings: &Settings, btf: &Btf) -> Result<Ebpf, aya::EbpfErro
         .override_global("crash_command_line", &u8::from(settings.command_line), true)
         .override_global("crash_max_per_executable", &CRASHES_PER_EXECUTABLE, true)
         .load(OBJECT)
-}
-
-/// Loads one program and attaches it; its descriptor. The task iterator is attached anew for each listing.
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, hook: Hook, variant: &Variant) -> Result<RawFd, Box<dyn Error>> {
-    let program: &mut Program = ebpf.program_mut(variant.program).ok_or("the object lacks the program")?;
-    if hook == Hook::IterTask {
-        let program: &mut Iter = program.try_into()?;
-        program.load(hook.target(), btf)?;
-        return Ok(program.fd()?.as_fd().as_raw_fd());
-    }
-    let program: &mut BtfTracePoint = program.try_into()?;
-    program.load(hook.target(), btf)?;
-    program.attach()?;
-    Ok(program.fd()?.as_fd().as_raw_fd())
-}
-
-/// Tells the drop program which reasons it only counts.
-pub(super) fn ignore_reasons(ebpf: &mut Ebpf, reasons: &[u32]) -> Result<(), Box<dyn Error>> {
-    let map = ebpf.map_mut("drop_ignored").ok_or("the object lacks the map drop_ignored")?;
-    let mut ignored = Array::<_, u8>::try_from(map)?;
-    for reason in reasons {
-        ignored.set(*reason, 1, 0)?;
-    }
-    Ok(())
 }

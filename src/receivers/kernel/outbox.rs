@@ -63,6 +63,12 @@ impl Outbox {
         }
     }
 
+    /// From now on requests go to `intake`; those on their way end where they were given.
+    pub(super) fn redirect(&mut self, intake: Intake) {
+        self.intake = intake;
+        self.retry_at = None;
+    }
+
     /// Takes a request. Beyond the capacity it is lost: what came first stays, since it is nearer to the cause.
     pub(super) fn offer(&mut self, request: Request) {
         if self.bytes + request.payload.len() > CAPACITY {
