@@ -5,6 +5,7 @@ mod doctor;
 mod faults;
 mod output;
 mod run;
+mod signals;
 mod sources;
 mod spool;
 mod tail;

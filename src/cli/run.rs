@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -12,11 +11,11 @@ use tracing_subscriber::{Registry, reload};
 
 use super::Globals;
 use super::output::{self, Failure, WARNING};
+use super::signals::{Signals, Told};
 use super::sources::{self, ConfigArgs};
-use crate::config::{self, Config, Pipeline, Sources};
-use crate::pipeline::{Agent, Probes, StartError};
+use crate::config::{self, Config, DEFAULT_YAML, Pipeline, Sources};
+use crate::pipeline::{Agent, Kept, Kernel, StartError};
 use crate::spool::Spool;
-use crate::{config::DEFAULT_YAML, pipeline};
 
 /// Run the agent
 ///
@@ -53,10 +52,10 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
     say(&format!("tidegate {}", env!("CARGO_PKG_VERSION")));
     say(&data_fact(&config, &spool));
     // Hooks attach here, on the main thread: rights act per thread, and no other thread may have more than this one.
-    let probes = pipeline::attach(&config);
+    let kernel = Kernel::attach(&config);
     let runtime = runtime()?;
     let service = Service { sources, spool: spool.clone(), level, shutdown_timeout: args.shutdown_timeout };
-    let result = runtime.block_on(service.run(config, probes, started));
+    let result = runtime.block_on(service.run(config, kernel, started));
     // A blocking read that hangs on a dying disk must not hold the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     // A start that failed has left them open.
@@ -83,7 +82,7 @@ fn log_to_stderr(level: tracing::Level) -> Level {
 }
 
 /// One start-up line on standard error.
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     output::tell(&format!("{line}\n"));
 }
 
@@ -101,106 +100,91 @@ struct Service {
     shutdown_timeout: Duration,
 }
 
-/// What the process is told from outside.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-enum Told {
-    Stop,
-    Reload,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        let on = |kind| signal(kind).map_err(|e| Failure::new(format!("signals cannot be received: {e}")));
-        Ok(Self {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            hangup: on(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hangup.recv() => Told::Reload,
-        }
-    }
-
-    /// Ends the process at the next request to stop. As safe as a kill: what was acknowledged is on disk.
-    #[allow(clippy::disallowed_methods, reason = "at once means without waiting for anything")]
-    fn exit_on_second(mut self) {
-        tokio::spawn(async move {
-            while !matches!(self.next().await, Told::Stop) {}
-            say("stopped at once; what was in flight will be sent again");
-            std::process::exit(1);
-        });
-    }
+/// The running graph and what it was made from.
+struct Running {
+    config: Config,
+    /// None where a reload was given up because the process shall stop.
+    agent: Option<Agent>,
+    kept: Kept,
 }
 
 impl Service {
-    async fn run(self, mut config: Config, probes: Probes, started: Instant) -> Result<ExitCode, Failure> {
+    async fn run(self, config: Config, kernel: Kernel, started: Instant) -> Result<ExitCode, Failure> {
         let mut signals = Signals::listen()?;
-        let mut agent = Agent::start(&config, &self.spool, probes).await.map_err(|e| start_failure(&e))?;
+        let mut kept = Kept::new(kernel);
+        let agent = Agent::start(&config, &self.spool, &mut kept).await.map_err(|e| start_failure(&e))?;
         self.announce(&agent, &config);
         say("next: tidegate tail, tidegate doctor");
         say(&format!("ready in {} ms", started.elapsed().as_millis()));
-        while let Told::Reload = signals.next().await {
-            (agent, config) = self.reload(agent, config).await?;
-        }
-        signals.exit_on_second();
-        self.stop(agent).await
+        let mut running = Running { config, agent: Some(agent), kept };
+        let stopped = loop {
+            match signals.next().await {
+                Told::Stop(asked) => break asked,
+                Told::Reload => {
+                    if let Err(failure) = self.reload(&mut running, &signals).await {
+                        running.kept.stop().await;
+                        return Err(failure);
+                    }
+                }
+            }
+        };
+        self.stop(running, stopped).await
     }
 
     /// Changes to the configuration as it is on disk now. An invalid one is refused and the old one goes on; one that
-    /// cannot start is undone.
-    async fn reload(&self, agent: Agent, old: Config) -> Result<(Agent, Config), Failure> {
+    /// cannot start is undone. A stop that is asked for meanwhile is not made to wait for a start.
+    async fn reload(&self, running: &mut Running, signals: &Signals) -> Result<(), Failure> {
         let new = match sources::load(&self.sources) {
             Ok(new) => new,
             Err(faults) => {
                 faults.report();
                 say("reload refused; the old configuration goes on");
-                return Ok((agent, old));
+                return Ok(());
             }
         };
-        if let Some(changed) = needs_restart(&old, &new) {
+        if let Some(changed) = needs_restart(&running.config, &new) {
             say(&format!("reload refused: {changed}: restart needed; the old configuration goes on"));
-            return Ok((agent, old));
+            return Ok(());
         }
         let started = Instant::now();
-        agent.stop(started + self.shutdown_timeout).await;
-        let error = match self.restart(&new).await {
+        if let Some(agent) = running.agent.take() {
+            agent.pause(started + self.shutdown_timeout).await;
+        }
+        if signals.stop_asked() {
+            return Ok(());
+        }
+        let error = match self.restart(&new, &mut running.kept).await {
             Ok(agent) => {
                 self.announce(&agent, &new);
                 say(&format!("reloaded in {} ms", started.elapsed().as_millis()));
-                return Ok((agent, new));
+                (running.agent, running.config) = (Some(agent), new);
+                return Ok(());
             }
             Err(error) => error,
         };
         start_failure(&error).report();
+        if signals.stop_asked() {
+            return Ok(());
+        }
         say("reload failed; going back to the old configuration");
-        let agent = self.restart(&old).await.map_err(|e| start_failure(&e))?;
-        self.announce(&agent, &old);
+        let agent = self.restart(&running.config, &mut running.kept).await.map_err(|e| start_failure(&e))?;
+        self.announce(&agent, &running.config);
         say(&format!("the old configuration runs again after {} ms", started.elapsed().as_millis()));
-        Ok((agent, old))
+        running.agent = Some(agent);
+        Ok(())
     }
 
-    async fn restart(&self, config: &Config) -> Result<Agent, StartError> {
+    async fn restart(&self, config: &Config, kept: &mut Kept) -> Result<Agent, StartError> {
         // Fails only where another subscriber was set before ours.
         self.level.modify(|level| *level = LevelFilter::from_level(config.log_level)).unwrap_or_default();
-        let kernel = config.clone();
-        // Attaching asks the kernel to verify programs: milliseconds that no worker should lose.
-        let probes = tokio::task::spawn_blocking(move || pipeline::attach(&kernel)).await.unwrap_or_default();
-        Agent::start(config, &self.spool, probes).await
+        Agent::start(config, &self.spool, kept).await
     }
 
-    async fn stop(&self, agent: Agent) -> Result<ExitCode, Failure> {
-        let started = Instant::now();
-        agent.stop(started + self.shutdown_timeout).await;
+    async fn stop(&self, running: Running, asked: Instant) -> Result<ExitCode, Failure> {
+        match running.agent {
+            Some(agent) => agent.stop(running.kept, asked + self.shutdown_timeout).await,
+            None => running.kept.stop().await,
+        }
         let undelivered = self.undelivered();
         let spool = self.spool.clone();
         // Beside the signals: a second one ends even this.
@@ -208,7 +192,7 @@ impl Service {
             Ok(closed) => closed.map_err(|e| output::spool_failure(&e))?,
             Err(error) => return Err(Failure::new(format!("the logs were not closed: {error}"))),
         }
-        let took = started.elapsed().as_millis();
+        let took = asked.elapsed().as_millis();
         let directory = self.spool.directory().display();
         match undelivered {
             Ok(0) => say(&format!("stopped in {took} ms; everything is delivered")),

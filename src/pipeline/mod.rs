@@ -3,8 +3,12 @@
 //! A stop goes with the flow. Receivers stop accepting and finish what they began; the kernel's rings are emptied;
 //! drains stop where they are; then the logs are sealed by their owner. A backend that does not answer delays none
 //! of it, because what it did not take is on disk.
+//!
+//! A reload is a pause and a start. What is [`Kept`] over it: the kernel receiver, which goes on writing into its log,
+//! and the receivers' counts.
 
 mod drains;
+mod kernel;
 mod losses;
 mod observe;
 mod receivers;
@@ -21,7 +25,7 @@ use crate::listen::BindError;
 use crate::receivers::Intake;
 use crate::spool::{self, Log, Spool};
 
-pub use receivers::{Probes, attach};
+pub use kernel::Kernel;
 
 use drains::Drain;
 use receivers::Receivers;
@@ -49,6 +53,28 @@ pub enum StartError {
     },
 }
 
+/// What outlives a reload.
+#[derive(Debug, Default)]
+pub struct Kept {
+    kernel: Kernel,
+    intakes: BTreeMap<Id, Intake>,
+}
+
+impl Kept {
+    /// What is there before the first start.
+    #[must_use]
+    pub fn new(kernel: Kernel) -> Self {
+        Self { kernel, intakes: BTreeMap::new() }
+    }
+
+    /// Stops what no graph runs around any more.
+    pub async fn stop(mut self) {
+        if let Err(error) = tokio::task::spawn_blocking(move || self.kernel.stop()).await {
+            tracing::error!(%error, "the kernel receiver did not stop");
+        }
+    }
+}
+
 /// The running graph.
 #[derive(Debug)]
 pub struct Agent {
@@ -61,24 +87,29 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Binds every port, opens every log and cursor, then starts everything; or starts nothing.
+    /// Binds every port, opens every log and cursor, then starts everything; or starts nothing, and leaves what is kept
+    /// as it was. Needs a runtime of several threads: it blocks its own while hooks are attached.
     ///
     /// # Errors
     /// The first thing that could not be had.
-    pub async fn start(config: &Config, spool: &Spool, probes: Probes) -> Result<Self, StartError> {
+    pub async fn start(config: &Config, spool: &Spool, kept: &mut Kept) -> Result<Self, StartError> {
         // Ports first: an agent that cannot listen must not have moved a cursor.
         let bound = receivers::bind(config)?;
         let listeners = observe::bind(config)?;
         let logs = open_logs(config, spool)?;
         let own = losses::open(spool, &config.spool.log)?;
-        let intakes = intakes(config, &logs);
-        let mut facts = receivers::facts(&bound, &probes);
+        let intakes = intakes(config, &logs, &kept.intakes);
+        let mut facts = receivers::facts(&bound);
         let drains = drains::start(config, &logs, &own)?;
-        facts.extend(drains.iter().filter(|drain| drain.log != losses::LOG).map(Drain::fact));
-        facts.extend(listeners.facts());
+        let others: Vec<String> = drains.iter().filter(|drain| drain.log != losses::LOG).map(Drain::fact).collect();
+        let others = others.into_iter().chain(listeners.facts());
         let observed = observe::Observed::new(spool.clone(), &intakes, &drains);
         let observers = listeners.serve(&Arc::new(observed))?;
-        let receivers = Receivers::start(bound, probes, &intakes)?;
+        // Last of what can fail. On the calling thread: a thread's rights are its own.
+        tokio::task::block_in_place(|| kept.kernel.turn_to(config, &intakes))?;
+        facts.extend(kept.kernel.facts(config).into_iter().chain(others));
+        let receivers = Receivers::start(bound, &intakes);
+        kept.intakes = intakes;
         let stop_telling = Stop::new();
         let teller = tokio::spawn(losses::tell(spool.clone(), own, stop_telling.requested()));
         Ok(Self { receivers, drains, observers, stop_telling, teller, facts })
@@ -90,9 +121,21 @@ impl Agent {
         &self.facts
     }
 
+    /// Stops all but what is kept, by `deadline` at the latest. The spool stays open.
+    pub async fn pause(self, deadline: Instant) {
+        self.end(None, deadline).await;
+    }
+
     /// Stops in the order of the flow, by `deadline` at the latest. The spool stays open.
-    pub async fn stop(self, deadline: Instant) {
+    pub async fn stop(self, kept: Kept, deadline: Instant) {
+        self.end(Some(kept), deadline).await;
+    }
+
+    async fn end(self, kept: Option<Kept>, deadline: Instant) {
         self.receivers.stop(deadline).await;
+        if let Some(kept) = kept {
+            kept.stop().await;
+        }
         self.stop_telling.now();
         if let Err(error) = self.teller.await {
             tracing::error!(%error, "the teller of losses ended badly");
@@ -108,11 +151,12 @@ fn open_logs(config: &Config, spool: &Spool) -> Result<BTreeMap<String, Log>, sp
     config.pipelines.iter().map(open).collect()
 }
 
-/// One intake per receiver: the logs of the pipelines that name it.
-fn intakes(config: &Config, logs: &BTreeMap<String, Log>) -> BTreeMap<Id, Intake> {
+/// One intake per receiver: the logs of the pipelines that name it. Counts go on from `before`.
+fn intakes(config: &Config, logs: &BTreeMap<String, Log>, before: &BTreeMap<Id, Intake>) -> BTreeMap<Id, Intake> {
     let intake = |receiver: &Id| {
         let named = config.pipelines.iter().filter(|pipeline| pipeline.receivers.contains(receiver));
-        Intake::new(named.filter_map(|p| Some((p.id.signal(), logs.get(&p.log)?.clone()))).collect())
+        let logs = named.filter_map(|p| Some((p.id.signal(), logs.get(&p.log)?.clone()))).collect();
+        before.get(receiver).cloned().unwrap_or_default().with_logs(logs)
     };
     config.receivers.keys().map(|id| (id.clone(), intake(id))).collect()
 }

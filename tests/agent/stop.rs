@@ -160,6 +160,42 @@ fn a_termination_during_a_reload_is_not_forgotten() {
     assert_eq!(status.code(), Some(0), "{said}");
 }
 
+/// An agent whose reload waits for a request that does not end.
+fn stuck_in_a_reload(stage: &Stage, timeout: &str) -> (Running, TcpStream) {
+    stage.write("agent.yaml", config(&[("otlp", to(nobody()))]));
+    let agent = Agent::spawn(stage.run_command().args(["--shutdown-timeout", timeout]));
+    let running = Running::ready(agent);
+    send(running.grpc, &["kept"]);
+    let slow = slow_request(running.http);
+    running.agent.signal(Signal::HUP);
+    wait_until_closed(running.grpc);
+    (running, slow)
+}
+
+#[test]
+fn a_termination_during_a_reload_stops_instead_of_starting_again() {
+    let stage = Stage::new();
+    let (running, _slow) = stuck_in_a_reload(&stage, "1s");
+    running.agent.signal(Signal::TERM);
+    let (status, said) = running.agent.wait_end(STOP_LIMIT);
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(!said.contains("reloaded in "), "{said}");
+    assert!(said.contains("; 1 undelivered record stays in "), "{said}");
+}
+
+#[test]
+fn a_second_signal_during_a_reload_ends_it_at_once() {
+    let stage = Stage::new();
+    let (running, _slow) = stuck_in_a_reload(&stage, "1h");
+    running.agent.signal(Signal::TERM);
+    running.agent.signal(Signal::INT);
+    let (status, said) = running.agent.wait_end(PATIENCE);
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("stopped at once"), "{said}");
+    let tail = stage.look(&["tail"]);
+    assert!(tail.stdout.contains("kept"), "{tail:?}");
+}
+
 #[test]
 fn a_kill_loses_nothing_that_was_acknowledged() {
     let stage = Stage::new();
