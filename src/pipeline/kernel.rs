@@ -15,7 +15,7 @@ pub struct Kernel(Stage);
 enum Stage {
     #[default]
     Absent,
-    Attached(kernel::Probes),
+    Attached(Box<kernel::Probes>),
     Running(kernel::Running),
 }
 
@@ -24,7 +24,7 @@ impl Kernel {
     /// rights are dropped. A hook that cannot be attached is reported, and the rest goes on.
     #[must_use]
     pub fn attach(config: &Config) -> Self {
-        Self(wanted(config).map_or(Stage::Absent, |(_, settings)| Stage::Attached(kernel::attach(settings))))
+        Self(wanted(config).map_or(Stage::Absent, |(_, settings)| Stage::Attached(Box::new(kernel::attach(settings)))))
     }
 
     /// Runs as the configuration says from now on. What did not change goes on without a gap. Blocks while hooks are

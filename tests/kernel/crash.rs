@@ -105,7 +105,7 @@ fn a_crash_loop_of_one_executable_is_limited_and_counted() {
     assert!(suppressed > 0, "60 crashes in {seconds} s");
 }
 
-fn which(program: &str) -> std::path::PathBuf {
+pub(crate) fn which(program: &str) -> std::path::PathBuf {
     let path = std::env::var("PATH").expect("PATH");
     let found =
         path.split(':').map(|directory| std::path::Path::new(directory).join(program)).find(|file| file.exists());

@@ -18,3 +18,6 @@ mod oom;
 mod reload;
 mod retransmit;
 mod rights;
+#[path = "../support/mod.rs"]
+#[allow(clippy::unwrap_used, dead_code, unused_imports, reason = "each test program uses a part of it")]
+mod support;
