@@ -48,13 +48,11 @@ impl Turn<'_> {
             more |= source.read(|rings| &mut rings.urgent, self.wall, self.losses, &mut records);
             more |= source.read(|rings| &mut rings.bulk, self.wall, self.losses, &mut records);
         }
-        let mut listed = false;
+        let is_hung = |record: &Record| matches!(record.content, Content::Hung(_));
+        let mut listing = if records.iter().any(is_hung) { self.blocked_tasks() } else { None };
         for record in &records {
             self.learn_cgroups(record);
-            let hung = matches!(record.content, Content::Hung(_));
-            // One listing serves the whole turn: khungtaskd tells all its tasks at once.
-            let blocked = if hung && !std::mem::replace(&mut listed, true) { self.blocked_tasks() } else { None };
-            let event = self.context(blocked).event(record);
+            let event = self.context(listing.as_mut()).event(record);
             self.events.extend(event);
         }
         if !self.names.episodes.is_empty() {
@@ -66,7 +64,7 @@ impl Turn<'_> {
         more
     }
 
-    fn context(&mut self, blocked: Option<Vec<hung::Blocked>>) -> Context<'_> {
+    fn context<'c>(&'c mut self, listing: Option<&'c mut hung::Listing>) -> Context<'c> {
         let Names { attribution, reasons, symbols, episodes, .. } = &mut *self.names;
         Context {
             settings: self.settings,
@@ -76,13 +74,14 @@ impl Turn<'_> {
             reasons,
             symbols,
             episodes,
-            blocked,
+            listing,
             page: rustix::param::page_size() as u64,
         }
     }
 
-    fn blocked_tasks(&mut self) -> Option<Vec<hung::Blocked>> {
-        self.sources.iter_mut().find(|source| source.loaded.has(Hook::IterTask))?.loaded.blocked_tasks()
+    fn blocked_tasks(&mut self) -> Option<hung::Listing> {
+        let source = self.sources.iter_mut().find(|source| source.loaded.has(Hook::IterTask))?;
+        source.loaded.blocked_tasks().map(hung::Listing::new)
     }
 
     fn follow_cgroups(&mut self) {

@@ -29,6 +29,28 @@ pub(crate) struct Blocked {
     stack: Vec<u64>,
 }
 
+/// The tasks that are blocked at the time of a turn, for all its records: khungtaskd tells all its tasks at once.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    tasks: Vec<Blocked>,
+    is_shown: bool,
+}
+
+impl Listing {
+    pub(crate) fn new(tasks: Vec<Blocked>) -> Self {
+        Self { tasks, is_shown: false }
+    }
+
+    /// True once: the stacks in one record would only be repeated in the next.
+    fn show(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_shown, true)
+    }
+
+    fn others(&self, tid: u32) -> Vec<&Blocked> {
+        self.tasks.iter().filter(|task| task.tid != tid).collect()
+    }
+}
+
 impl Blocked {
     /// The tasks that a run of the task iterator wrote.
     pub(crate) fn parse_all(bytes: &[u8]) -> Vec<Self> {
@@ -73,8 +95,9 @@ impl Hung {
             uid: event.uid(),
         };
         let (state, episode) = context.episodes.sighted(&sighting);
-        let others = context.blocked.take().unwrap_or_default();
-        let others: Vec<_> = others.into_iter().filter(|task| task.tid != self.process.tid).collect();
+        let mut listing = context.listing.take();
+        let shows_others = state == Seen::Begin && listing.as_mut().is_some_and(|listing| listing.show());
+        let others = listing.map(|listing| listing.others(self.process.tid));
         let stack = context.symbols.stack(&self.stack);
         let attributes = &mut event.attributes;
         attributes.text("kernel.episode.uid", episode);
@@ -83,10 +106,10 @@ impl Hung {
         attributes.seconds("kernel.task.timeout", timeout());
         attributes.text("process.state", "sleeping".to_owned());
         attributes.text("kernel.task.wchan", wait_channel(&stack));
-        attributes.int("kernel.task.blocked_others", others.len());
+        attributes.some_int("kernel.task.blocked_others", others.as_ref().map(Vec::len));
         attributes.nonzero("kernel.task.blocker.pid", self.blocker_pid);
-        let shown = if state == Seen::Begin { context.settings.task_hung.max_stacks as usize } else { 0 };
-        attributes.text("code.stacktrace", stacks(&stack, &others[..others.len().min(shown)], context));
+        let shown = if shows_others { context.settings.task_hung.max_stacks as usize } else { 0 };
+        attributes.text("code.stacktrace", stacks(&stack, others.into_iter().flatten().take(shown), context));
         let verb = if state == Seen::Begin { "is blocked" } else { "is still blocked" };
         event.body = body(&self.process, verb, blocked);
         event
@@ -131,7 +154,7 @@ fn is_scheduler(function: &str) -> bool {
     ["schedule", "io_schedule", "switch_to", "context_switch"].iter().any(|start| plain.starts_with(start))
 }
 
-fn stacks(own: &[String], others: &[Blocked], context: &mut Context<'_>) -> String {
+fn stacks<'t>(own: &[String], others: impl Iterator<Item = &'t Blocked>, context: &mut Context<'_>) -> String {
     let mut text = own.join("\n");
     for task in others {
         let frames = context.symbols.stack(&task.stack);
@@ -150,6 +173,14 @@ mod tests {
         let stack: Vec<_> = stack.iter().map(|frame| (*frame).to_owned()).collect();
         assert_eq!(wait_channel(&stack).as_deref(), Some("percpu_rwsem_wait"));
         assert_eq!(wait_channel(&[]), None);
+    }
+
+    #[test]
+    fn one_listing_counts_for_every_record_and_is_shown_in_one() {
+        let task = |tid| Blocked { pid: 1, tid, comm: String::new(), stack: Vec::new() };
+        let mut listing = Listing::new(vec![task(1), task(2), task(3)]);
+        assert_eq!([1, 2, 7].map(|tid| listing.others(tid).len()), [2, 2, 3]);
+        assert_eq!([listing.show(), listing.show()], [true, false]);
     }
 
     #[test]

@@ -108,8 +108,8 @@ pub(super) struct Context<'a> {
     pub(crate) reasons: &'a Reasons,
     pub(crate) symbols: &'a mut Symbols,
     pub(crate) episodes: &'a mut Episodes,
-    /// The tasks that are blocked now, where they were listed for this record.
-    pub(crate) blocked: Option<Vec<hung::Blocked>>,
+    /// The tasks that are blocked now, where they were listed.
+    pub(crate) listing: Option<&'a mut hung::Listing>,
     /// Bytes of a page.
     pub(crate) page: u64,
 }
