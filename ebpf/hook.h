@@ -8,7 +8,7 @@
 #pragma once
 #include "bpf.h"
 
-/* The numbers are shared with src/receivers/kernel/hooks.rs. */
+/* The numbers are shared with src/receivers/kernel/probes/hooks.rs. */
 enum hook {
 	HOOK_MARK_VICTIM,
 	HOOK_SIGNAL_DELIVER,

@@ -7,43 +7,16 @@
 //!
 //! [`Intake`]: crate::receivers::Intake
 
-mod attach;
 mod attribution;
-mod btf;
-mod catalogue;
-mod clock;
-mod collector;
 mod decode;
-mod encode;
-mod episodes;
-mod event;
-mod gaps;
-mod hooks;
-mod host;
-mod list;
-mod loss;
-mod memory;
-mod object;
-mod outbox;
-mod reasons;
-mod report;
-mod rights;
-mod ring;
-mod run;
+mod events;
+mod probes;
+mod reader;
 mod settings;
-mod signals;
-mod source;
-mod standing;
-mod symbols;
-mod teller;
-mod turn;
-mod uid;
-mod units;
-mod worker;
 
-pub use attach::{Probes, attach};
-pub use gaps::Counters;
-pub use report::{HookReport, State};
-pub use run::{Running, Stopped};
+pub use events::teller::{LogLoss, Teller};
+pub use probes::attach::{Probes, attach};
+pub use probes::report::{HookReport, State};
+pub use reader::gaps::Counters;
+pub use reader::run::{Running, Stopped};
 pub use settings::{EventSettings, HungTaskSettings, PacketDropSettings, RingSettings, Settings};
-pub use teller::{LogLoss, Teller};

@@ -1,7 +1,7 @@
 //! What a cgroup's path tells: container, pod, systemd unit. The runtimes' naming is a convention, not an interface, so
 //! only forms that are sure are taken.
 
-use crate::receivers::kernel::event::Attributes;
+use crate::receivers::kernel::events::event::Attributes;
 
 /// Where in the machine's service and container tree a cgroup stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

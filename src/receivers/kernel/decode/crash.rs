@@ -1,10 +1,10 @@
 //! `kernel.process.crash`: `struct crash_record` of `ebpf/crash.bpf.c`.
 
+use super::signals;
 use super::{Context, Fields, Head, Process};
 use crate::receivers::kernel::attribution::process::redact;
-use crate::receivers::kernel::catalogue::Kind;
-use crate::receivers::kernel::event::Event;
-use crate::receivers::kernel::signals;
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::events::event::Event;
 
 const COMMAND_LINE_FIELD: usize = 512;
 

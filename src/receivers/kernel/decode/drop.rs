@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{Context, Fields, Head, network_type};
 use crate::receivers::kernel::attribution::cgroup::CgroupIds;
-use crate::receivers::kernel::catalogue::Kind;
-use crate::receivers::kernel::event::Event;
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::events::event::Event;
 
 const FRAMES: usize = 32;
 const TCP: u8 = 6;
@@ -115,7 +115,7 @@ impl Tuple {
         })
     }
 
-    fn add_to(&self, attributes: &mut crate::receivers::kernel::event::Attributes) {
+    fn add_to(&self, attributes: &mut crate::receivers::kernel::events::event::Attributes) {
         let transport = match self.protocol {
             TCP => Some("tcp"),
             UDP => Some("udp"),

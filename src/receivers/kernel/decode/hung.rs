@@ -2,11 +2,11 @@
 
 use super::{Context, Fields, Head, Process};
 use crate::receivers::kernel::attribution::process;
-use crate::receivers::kernel::catalogue::{Kind, Severity};
-use crate::receivers::kernel::clock;
-use crate::receivers::kernel::episodes::{Finished, Seen, Sighting};
-use crate::receivers::kernel::event::Event;
-use crate::receivers::kernel::host::read_line;
+use crate::receivers::kernel::events::catalogue::{Kind, Severity};
+use crate::receivers::kernel::events::clock;
+use crate::receivers::kernel::events::event::Event;
+use crate::receivers::kernel::events::host::read_line;
+use crate::receivers::kernel::reader::episodes::{Finished, Seen, Sighting};
 
 const FRAMES: usize = 48;
 const LISTED_FRAMES: usize = 24;

@@ -6,25 +6,28 @@ mod bytes;
 mod crash;
 mod drop;
 pub(crate) mod hung;
+mod memory;
 mod oom;
 mod process;
 mod retransmit;
+mod signals;
+pub(super) mod symbols;
 
 pub(super) use bytes::Fields;
 pub(super) use process::Process;
 
 use super::attribution::Attribution;
 use super::attribution::cgroup::{CgroupIds, Change};
-use super::catalogue::Kind;
-use super::clock::{self, WallOffset};
-use super::episodes::Episodes;
-use super::event::{Attributes, Event};
-use super::hooks::Hook;
-use super::host::Host;
-use super::reasons::Reasons;
+use super::events::catalogue::Kind;
+use super::events::clock::{self, WallOffset};
+use super::events::event::{Attributes, Event};
+use super::events::host::Host;
+use super::events::uid::{Identity, uid};
+use super::probes::hooks::Hook;
+use super::probes::reasons::Reasons;
+use super::reader::episodes::Episodes;
 use super::settings::Settings;
-use super::symbols::Symbols;
-use super::uid::{Identity, uid};
+use symbols::Symbols;
 
 /// The head of every record: `struct record_head` of `ebpf/hook.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

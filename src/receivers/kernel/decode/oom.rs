@@ -1,11 +1,11 @@
 //! `kernel.oom.kill`: `struct oom_record` of `ebpf/oom.bpf.c`.
 
+use super::memory::{HostMemory, top_tasks};
 use super::{Context, Fields, Head, Process};
 use crate::receivers::kernel::attribution::cgroup::{CgroupIds, Key};
 use crate::receivers::kernel::attribution::{place, process};
-use crate::receivers::kernel::catalogue::Kind;
-use crate::receivers::kernel::event::Event;
-use crate::receivers::kernel::memory::{HostMemory, top_tasks};
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::events::event::Event;
 
 const LIMITS: usize = 12;
 const LIMIT_PATH_FIELD: usize = 512;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{Context, Fields, Head, network_type};
 use crate::receivers::kernel::attribution::cgroup::CgroupIds;
-use crate::receivers::kernel::catalogue::Kind;
-use crate::receivers::kernel::event::Event;
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::events::event::Event;
 
 /// A segment or SYN-ACK that was sent again.
 #[derive(Debug, PartialEq)]

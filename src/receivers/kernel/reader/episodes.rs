@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::attribution::process::{TaskState, task_state};
-use super::clock;
-use super::decode::Process;
+use crate::receivers::kernel::attribution::process::{TaskState, task_state};
+use crate::receivers::kernel::decode::Process;
+use crate::receivers::kernel::events::clock;
 
 /// Tasks that are followed at once.
 const LIMIT: usize = 1024;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::thread::{MembarrierCommand, membarrier};
 
-use super::attach::Probes;
-use super::report::HookReport;
-use super::settings::Settings;
-use super::standing::{Standing, Step};
 use super::worker::Worker;
 use crate::receivers::Intake;
+use crate::receivers::kernel::probes::attach::Probes;
+use crate::receivers::kernel::probes::report::HookReport;
+use crate::receivers::kernel::probes::standing::{Standing, Step};
+use crate::receivers::kernel::settings::Settings;
 
 /// How long a CPU may take to leave a tracepoint, where the kernel cannot be asked to wait for it.
 const LEAVE: Duration = Duration::from_millis(100);
@@ -36,18 +36,18 @@ pub struct Stopped {
 }
 
 /// What the thread is told.
-pub(super) enum Order {
+pub(crate) enum Order {
     Change(Box<Change>),
     Stop,
 }
 
 /// Another configuration.
-pub(super) struct Change {
-    pub(super) settings: Settings,
-    pub(super) intake: Intake,
-    pub(super) step: Step,
+pub(crate) struct Change {
+    pub(crate) settings: Settings,
+    pub(crate) intake: Intake,
+    pub(crate) step: Step,
     /// Dropped when all is as the change says.
-    pub(super) done: SyncSender<()>,
+    pub(crate) done: SyncSender<()>,
 }
 
 impl Probes {

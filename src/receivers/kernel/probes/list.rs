@@ -5,7 +5,7 @@ use std::io::Read;
 use aya::Ebpf;
 use aya::programs::{Iter, Program};
 
-use super::decode::hung::Blocked;
+use crate::receivers::kernel::decode::hung::Blocked;
 
 /// A listing is cut here: thousands of tasks are as telling as all.
 const LISTING: u64 = 1 << 20;

@@ -24,7 +24,7 @@ const KIND_ENUM64: u32 = 19;
 
 /// The kernel's own types, as `/sys/kernel/btf/vmlinux` holds them.
 #[derive(Debug)]
-pub(super) struct KernelTypes<'a> {
+pub(crate) struct KernelTypes<'a> {
     types: &'a [u8],
     strings: &'a [u8],
     /// Where each type begins; type 0 is void and has no place.
@@ -35,7 +35,7 @@ pub(super) struct KernelTypes<'a> {
 
 impl<'a> KernelTypes<'a> {
     /// Walks the types once. None when the bytes are not BTF of this machine's byte order.
-    pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(data: &'a [u8]) -> Option<Self> {
         if u16_at(data, 0)? != MAGIC {
             return None;
         }
@@ -80,7 +80,7 @@ impl<'a> KernelTypes<'a> {
     }
 
     /// The argument types of a tracepoint, in the order in which a program sees them. None: no such tracepoint.
-    pub(super) fn tracepoint(&self, name: &str) -> Option<Vec<String>> {
+    pub(crate) fn tracepoint(&self, name: &str) -> Option<Vec<String>> {
         let typedef = *self.typedefs.get(format!("btf_trace_{name}").as_str())?;
         let pointer = self.target(typedef)?;
         let prototype = self.target(pointer)?;
@@ -94,7 +94,7 @@ impl<'a> KernelTypes<'a> {
     }
 
     /// The names and values of an enum, in their order; empty when there is none.
-    pub(super) fn enumerators(&self, name: &str) -> Vec<(&'a str, u32)> {
+    pub(crate) fn enumerators(&self, name: &str) -> Vec<(&'a str, u32)> {
         let read = || -> Option<Vec<_>> {
             let at = self.offset(*self.enums.get(name)?)?;
             let count = u32_at(self.types, at + 4)? as usize & 0xffff;

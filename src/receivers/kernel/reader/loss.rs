@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::catalogue::Kind;
-use super::clock;
-use super::event::{Attributes, Event};
-use super::hooks::Hook;
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::events::clock;
+use crate::receivers::kernel::events::event::{Attributes, Event};
+use crate::receivers::kernel::probes::hooks::Hook;
 
 /// Where and why something was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cause {
+pub(crate) struct Cause {
     /// `ring`, `decode`, `receiver`.
     pub stage: &'static str,
     /// `ring_full`, `malformed`, `log_full`, …
@@ -33,11 +33,11 @@ struct Loss {
 
 /// The counts of all causes.
 #[derive(Debug, Default)]
-pub(super) struct Losses(BTreeMap<Cause, Loss>);
+pub(crate) struct Losses(BTreeMap<Cause, Loss>);
 
 impl Losses {
     /// Counts `count` records lost until `unix_nanos`.
-    pub(super) fn add(&mut self, cause: Cause, count: u64, bytes: u64, unix_nanos: u64) {
+    pub(crate) fn add(&mut self, cause: Cause, count: u64, bytes: u64, unix_nanos: u64) {
         if count == 0 {
             return;
         }
@@ -52,7 +52,7 @@ impl Losses {
     }
 
     /// Says between which sequence numbers and times the lost records of a cause lie; `add` says how many they are.
-    pub(super) fn locate(&mut self, cause: Cause, sequences: (u64, u64), first_unix_nanos: u64) {
+    pub(crate) fn locate(&mut self, cause: Cause, sequences: (u64, u64), first_unix_nanos: u64) {
         let loss = self.0.entry(cause).or_default();
         let (first, last) = loss.sequences.unwrap_or(sequences);
         loss.sequences = Some((first.min(sequences.0), last.max(sequences.1)));
@@ -63,7 +63,7 @@ impl Losses {
 
     /// All that was ever lost for a cause.
     #[cfg(test)]
-    pub(super) fn total(&self, cause: Cause) -> u64 {
+    pub(crate) fn total(&self, cause: Cause) -> u64 {
         self.0.get(&cause).map_or(0, |loss| loss.total)
     }
 
@@ -73,7 +73,7 @@ impl Losses {
     }
 
     /// One event for each cause with something untold, which is told by it. `begin` gives each its common attributes.
-    pub(super) fn tell(&mut self, mut begin: impl FnMut(Kind) -> Event) -> Vec<Event> {
+    pub(crate) fn tell(&mut self, mut begin: impl FnMut(Kind) -> Event) -> Vec<Event> {
         for loss in self.0.values_mut().filter(|loss| loss.count == 0) {
             // Numbers that came later after all.
             loss.sequences = None;
@@ -121,7 +121,7 @@ fn body(cause: Cause, count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receivers::kernel::collector::Reporter;
+    use crate::receivers::kernel::events::collector::Reporter;
 
     const FULL: Cause =
         Cause { stage: "ring", reason: "ring_full", hook: Some(Hook::KfreeSkb), kind: Some(Kind::PacketDrop) };

@@ -1,17 +1,17 @@
 //! What is attached, what became of the rest, and how other settings change that.
 
 use super::attach::{Attempt, attempt};
-use super::catalogue::Kind;
 use super::hooks::{Hook, Variant};
 use super::object::Loaded;
 use super::reasons::Reasons;
 use super::report::{HookReport, State};
-use super::settings::Settings;
 use super::units::{Unit, at_load, is_wanted, main_hook, unit_of, units, usual_hooks};
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::settings::Settings;
 
 /// What became of one hook.
 #[derive(Debug, Clone)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     pub hook: Hook,
     pub variant: Option<&'static Variant>,
     pub report: HookReport,
@@ -29,7 +29,7 @@ impl Outcome {
 
 /// The hooks as they are now.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     outcomes: Vec<Outcome>,
     /// What the units that are not disabled were loaded with.
     loaded_with: Vec<(Unit, Settings)>,
@@ -39,7 +39,7 @@ pub(super) struct Standing {
 
 /// What a change asks of who reads the rings.
 #[derive(Default)]
-pub(super) struct Step {
+pub(crate) struct Step {
     /// Hooks that are attached anew. Where one was attached already, it is so twice now.
     pub loaded: Option<Loaded>,
     /// The kernel's drop reasons, where something was loaded.
@@ -52,18 +52,18 @@ pub(super) struct Step {
 
 impl Standing {
     /// One report for each kernel event: its main hook, with what its helping hooks lack.
-    pub(super) fn reports(&self) -> &[HookReport] {
+    pub(crate) fn reports(&self) -> &[HookReport] {
         &self.reports
     }
 
     /// The hooks that add to events.
-    pub(super) fn helpers(&self) -> &[HookReport] {
+    pub(crate) fn helpers(&self) -> &[HookReport] {
         &self.helpers
     }
 
     /// Attaches what `settings` want and does not stand as they want it. Where the kernel refuses what shall replace a
     /// working hook, that one stays.
-    pub(super) fn change(&mut self, settings: &Settings) -> Step {
+    pub(crate) fn change(&mut self, settings: &Settings) -> Step {
         let before: Vec<HookReport> = self.all_reports().cloned().collect();
         let mut step = Step::default();
         let (wanted, unwanted): (Vec<Unit>, Vec<Unit>) = units().partition(|unit| is_wanted(settings, *unit));

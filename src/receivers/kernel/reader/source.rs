@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
 
-use super::catalogue::Kind;
-use super::clock::{self, WallOffset};
-use super::decode::{Head, Record};
 use super::gaps::Gaps;
-use super::hooks::{COUNTING, Hook};
 use super::loss::{Cause, Losses};
-use super::object::{Loaded, Rings};
-use super::ring;
+use crate::receivers::kernel::decode::{Head, Record};
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::events::clock::{self, WallOffset};
+use crate::receivers::kernel::probes::hooks::{COUNTING, Hook};
+use crate::receivers::kernel::probes::object::{Loaded, Rings};
+use crate::receivers::kernel::probes::ring;
 
 /// A program that was detached may be in the middle of its last record on another CPU: far less than this.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// One loading and what is known of it.
-pub(super) struct Source {
-    pub(super) loaded: Loaded,
+pub(crate) struct Source {
+    pub(crate) loaded: Loaded,
     gaps: Gaps,
     spans: [Span; COUNTING],
     idle_since: Option<Instant>,
@@ -37,13 +37,13 @@ struct Span {
 }
 
 impl Source {
-    pub(super) fn new(loaded: Loaded) -> Self {
+    pub(crate) fn new(loaded: Loaded) -> Self {
         let spans = [Span { from: 0, until: u64::MAX }; COUNTING];
         Self { loaded, gaps: Gaps::default(), spans, idle_since: None }
     }
 
     /// Detaches these hooks; what they wrote is still read.
-    pub(super) fn release(&mut self, hooks: &[Hook], losses: &mut Losses, wall: WallOffset) {
+    pub(crate) fn release(&mut self, hooks: &[Hook], losses: &mut Losses, wall: WallOffset) {
         // The descriptors that say what the programs missed go with them.
         self.count(losses, wall);
         for hook in hooks {
@@ -55,7 +55,7 @@ impl Source {
     }
 
     /// Takes the place of `old` for every hook that both have, from `cut` on.
-    pub(super) fn replace(&mut self, old: &mut Self, cut: u64, losses: &mut Losses, wall: WallOffset) {
+    pub(crate) fn replace(&mut self, old: &mut Self, cut: u64, losses: &mut Losses, wall: WallOffset) {
         let both: Vec<Hook> = self.loaded.hooks().into_iter().filter(|hook| old.loaded.has(*hook)).collect();
         for hook in both.iter().filter(|hook| hook.counts()) {
             self.spans[*hook as usize].from = cut;
@@ -65,17 +65,17 @@ impl Source {
     }
 
     /// Whether nothing more will come.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.idle_since.is_some_and(|since| since.elapsed() >= LINGER)
     }
 
     /// Counts what the kernel counted as lost since the last time.
-    pub(super) fn count(&mut self, losses: &mut Losses, wall: WallOffset) {
+    pub(crate) fn count(&mut self, losses: &mut Losses, wall: WallOffset) {
         self.gaps.count(&self.loaded, losses, wall.unix_nanos(clock::boot_nanos()));
     }
 
     /// Takes one turn's records out of a ring; true when there may be more.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         ring: fn(&mut Rings) -> &mut RingBuf<MapData>,
         wall: WallOffset,

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use super::catalogue::Kind;
 use super::hooks::Hook;
+use crate::receivers::kernel::events::catalogue::Kind;
 
 /// What became of a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,23 +69,23 @@ pub struct HookReport {
 }
 
 impl HookReport {
-    pub(super) fn new(kind: Option<Kind>, hook: Hook, state: State) -> Self {
+    pub(crate) fn new(kind: Option<Kind>, hook: Hook, state: State) -> Self {
         let event = kind.map(Kind::name);
         Self { event, hook: hook.name(), state, errno: None, error_type: None, fallback: None, fix: None }
     }
 
-    pub(super) fn fix(mut self, fix: impl Into<String>) -> Self {
+    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());
         self
     }
 
-    pub(super) fn error_type(mut self, error_type: impl Into<String>) -> Self {
+    pub(crate) fn error_type(mut self, error_type: impl Into<String>) -> Self {
         self.error_type = Some(error_type.into());
         self
     }
 
     /// A report of what the kernel answered.
-    pub(super) fn refused(kind: Option<Kind>, hook: Hook, error: &(dyn Error + 'static)) -> Self {
+    pub(crate) fn refused(kind: Option<Kind>, hook: Hook, error: &(dyn Error + 'static)) -> Self {
         let Some(errno) = errno_of(error) else {
             return Self::new(kind, hook, State::Failed).error_type("load_error").fix(one_line(error));
         };

@@ -1,19 +1,19 @@
 //! Which hooks work together, and which settings their programs have in them from the moment that they are loaded.
 
-use super::catalogue::Kind;
 use super::hooks::Hook;
-use super::settings::{EventSettings, HungTaskSettings, Settings};
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::settings::{EventSettings, HungTaskSettings, Settings};
 
 /// An event's hooks, which share maps and so are loaded together; None: the hooks that serve every event.
-pub(super) type Unit = Option<Kind>;
+pub(crate) type Unit = Option<Kind>;
 
 /// Every unit.
-pub(super) fn units() -> impl Iterator<Item = Unit> {
+pub(crate) fn units() -> impl Iterator<Item = Unit> {
     std::iter::once(None).chain(Kind::KERNEL.into_iter().map(Some))
 }
 
 /// The unit that a hook is of.
-pub(super) fn unit_of(hook: Hook) -> Unit {
+pub(crate) fn unit_of(hook: Hook) -> Unit {
     let helped = |kind: &Kind| kind.helpers().iter().any(|(helper, _)| *helper == hook);
     match hook {
         Hook::SignalGenerate => Some(Kind::OomKill),
@@ -22,17 +22,17 @@ pub(super) fn unit_of(hook: Hook) -> Unit {
 }
 
 /// The hook without which a unit is of no use.
-pub(super) fn main_hook(unit: Unit) -> Option<Hook> {
+pub(crate) fn main_hook(unit: Unit) -> Option<Hook> {
     unit.map_or(Some(Hook::CgroupMkdir), Kind::hook)
 }
 
 /// The hooks of a unit on any kernel: `signal_generate` only serves some.
-pub(super) fn usual_hooks(unit: Unit) -> impl Iterator<Item = Hook> {
+pub(crate) fn usual_hooks(unit: Unit) -> impl Iterator<Item = Hook> {
     Hook::ALL.into_iter().filter(move |hook| *hook != Hook::SignalGenerate && unit_of(*hook) == unit)
 }
 
 /// Whether these settings need the unit.
-pub(super) fn is_wanted(settings: &Settings, unit: Unit) -> bool {
+pub(crate) fn is_wanted(settings: &Settings, unit: Unit) -> bool {
     match unit {
         Some(kind) => event_settings(settings, kind).enabled,
         None => Kind::KERNEL.into_iter().any(|kind| event_settings(settings, kind).enabled),
@@ -41,7 +41,7 @@ pub(super) fn is_wanted(settings: &Settings, unit: Unit) -> bool {
 
 /// The settings that the unit's programs and maps are loaded with, and nothing else of them: where two differ, only
 /// programs that are loaded anew do as the settings say.
-pub(super) fn at_load(settings: &Settings, unit: Unit) -> Settings {
+pub(crate) fn at_load(settings: &Settings, unit: Unit) -> Settings {
     let mut part = Settings { rings: settings.rings.clone(), ..Settings::default() };
     match unit {
         Some(Kind::OomKill) => part.oom_kill = settings.oom_kill.clone(),
@@ -61,7 +61,7 @@ pub(super) fn at_load(settings: &Settings, unit: Unit) -> Settings {
 }
 
 /// The common settings of a kernel event.
-pub(super) fn event_settings(settings: &Settings, kind: Kind) -> &EventSettings {
+pub(crate) fn event_settings(settings: &Settings, kind: Kind) -> &EventSettings {
     match kind {
         Kind::OomKill => &settings.oom_kill,
         Kind::ProcessCrash | Kind::ProbeState | Kind::Loss => &settings.process_crash,

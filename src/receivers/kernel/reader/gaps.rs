@@ -4,11 +4,11 @@ use std::os::fd::RawFd;
 
 use aya::maps::{MapData, PerCpuArray};
 
-use super::catalogue::Kind;
-use super::decode::Head;
-use super::hooks::{COUNTING, Hook};
 use super::loss::{Cause, Losses};
-use super::object::Loaded;
+use crate::receivers::kernel::decode::Head;
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::probes::hooks::{COUNTING, Hook};
+use crate::receivers::kernel::probes::object::Loaded;
 
 /// One hook's counters: `struct counters` of `ebpf/hook.h`. Exactly: seen = suppressed + lost + emitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,7 +26,7 @@ pub struct Counters {
 }
 
 /// Reads a hook's counters, summed over the CPUs. None when the map cannot be read.
-pub(super) fn counters(map: &PerCpuArray<MapData, [u64; 5]>, hook: Hook) -> Option<Counters> {
+pub(crate) fn counters(map: &PerCpuArray<MapData, [u64; 5]>, hook: Hook) -> Option<Counters> {
     let values = map.get(&(hook as u32), 0).ok()?;
     let mut sum = [0_u64; 5];
     for cpu in values.iter() {
@@ -38,7 +38,7 @@ pub(super) fn counters(map: &PerCpuArray<MapData, [u64; 5]>, hook: Hook) -> Opti
 
 /// What is known so far of the losses of each hook of one loading.
 #[derive(Debug, Default)]
-pub(super) struct Gaps {
+pub(crate) struct Gaps {
     highest: [Option<(u64, u64)>; COUNTING],
     told: [u64; COUNTING],
     missed: [u64; COUNTING],
@@ -47,7 +47,7 @@ pub(super) struct Gaps {
 impl Gaps {
     /// Follows a hook's sequence: a step over numbers says which records are missing. Two CPUs may take their numbers
     /// and their room in different orders, so a step alone is no loss: `count` says how many are.
-    pub(super) fn saw(&mut self, head: &Head, unix_nanos: u64, losses: &mut Losses) {
+    pub(crate) fn saw(&mut self, head: &Head, unix_nanos: u64, losses: &mut Losses) {
         let highest = &mut self.highest[head.hook as usize];
         let (last, last_time) = highest.unwrap_or((0, unix_nanos));
         if head.sequence > last + 1 {

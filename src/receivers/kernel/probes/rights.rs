@@ -1,12 +1,12 @@
 //! Which rights this process has.
 
 /// The bit of CAP_PERFMON.
-pub(super) const CAP_PERFMON: u32 = 38;
+pub(crate) const CAP_PERFMON: u32 = 38;
 /// The bit of CAP_BPF.
-pub(super) const CAP_BPF: u32 = 39;
+pub(crate) const CAP_BPF: u32 = 39;
 
 /// Whether a capability is in the effective set.
-pub(super) fn effective(bit: u32) -> bool {
+pub(crate) fn effective(bit: u32) -> bool {
     effective_set() >> bit & 1 == 1
 }
 

@@ -1,17 +1,17 @@
 //! The events: the one place that defines their names, severities and hooks.
 
-use super::hooks::Hook;
+use crate::receivers::kernel::probes::hooks::Hook;
 
 /// The catalogue's version: that of the scopes `tidegate.kernel` and `tidegate.agent`. Attributes are added, never
 /// renamed; an addition raises the minor number.
-pub(super) const VERSION: &str = "1.0.0";
+pub(crate) const VERSION: &str = "1.0.0";
 
 /// The semantic conventions' version that the attributes follow.
-pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// An event that this receiver can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// `kernel.oom.kill`
     OomKill,
     /// `kernel.process.crash`
@@ -30,11 +30,11 @@ pub(super) enum Kind {
 
 impl Kind {
     /// The events that come from the kernel, in the order of reports.
-    pub(super) const KERNEL: [Self; 5] =
+    pub(crate) const KERNEL: [Self; 5] =
         [Self::OomKill, Self::ProcessCrash, Self::TcpRetransmit, Self::PacketDrop, Self::TaskHung];
 
     /// The EventName.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::OomKill => "kernel.oom.kill",
             Self::ProcessCrash => "kernel.process.crash",
@@ -47,7 +47,7 @@ impl Kind {
     }
 
     /// The severity of a record of this event, unless the record says better.
-    pub(super) fn severity(self) -> Severity {
+    pub(crate) fn severity(self) -> Severity {
         match self {
             Self::OomKill | Self::ProcessCrash | Self::TaskHung | Self::Loss => Severity::Error,
             Self::PacketDrop | Self::ProbeState => Severity::Warn,
@@ -56,7 +56,7 @@ impl Kind {
     }
 
     /// The scope that its records are written under.
-    pub(super) fn scope(self) -> &'static str {
+    pub(crate) fn scope(self) -> &'static str {
         match self {
             Self::ProbeState | Self::Loss => "tidegate.agent",
             _ => "tidegate.kernel",
@@ -64,7 +64,7 @@ impl Kind {
     }
 
     /// The hook without which there is no such event.
-    pub(super) fn hook(self) -> Option<Hook> {
+    pub(crate) fn hook(self) -> Option<Hook> {
         match self {
             Self::OomKill => Some(Hook::MarkVictim),
             Self::ProcessCrash => Some(Hook::SignalDeliver),
@@ -76,7 +76,7 @@ impl Kind {
     }
 
     /// The event that a hook's records become; None for a hook that only helps.
-    pub(super) fn of_hook(hook: Hook) -> Option<Self> {
+    pub(crate) fn of_hook(hook: Hook) -> Option<Self> {
         match hook {
             Hook::TcpSynack => Some(Self::TcpRetransmit),
             _ => Self::KERNEL.into_iter().find(|kind| kind.hook() == Some(hook)),
@@ -84,7 +84,7 @@ impl Kind {
     }
 
     /// Hooks that add to this event, and what it lacks without each.
-    pub(super) fn helpers(self) -> &'static [(Hook, &'static str)] {
+    pub(crate) fn helpers(self) -> &'static [(Hook, &'static str)] {
         match self {
             Self::OomKill => &[(Hook::Console, "without the constraint and the cgroup whose limit was hit")],
             Self::TcpRetransmit => &[(Hook::TcpSynack, "without SYN-ACKs")],
@@ -96,7 +96,7 @@ impl Kind {
 
 /// Severity numbers of the log data model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Severity {
+pub(crate) enum Severity {
     /// 9
     Info = 9,
     /// 13

@@ -4,7 +4,7 @@ use super::event::Attributes;
 
 /// What does not change while the agent runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host {
+pub(crate) struct Host {
     /// The name that the kernel has for the machine.
     pub name: String,
     /// `/etc/machine-id`.
@@ -19,7 +19,7 @@ pub(super) struct Host {
 
 impl Host {
     /// Reads what the machine says of itself.
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let uname = rustix::system::uname();
         let text = |s: &std::ffi::CStr| s.to_string_lossy().into_owned();
         Self {
@@ -32,7 +32,7 @@ impl Host {
     }
 
     /// The resource's attributes.
-    pub(super) fn resource(&self) -> Attributes {
+    pub(crate) fn resource(&self) -> Attributes {
         let mut attributes = Attributes::default();
         attributes.text("service.name", "tidegate".to_owned());
         attributes.text("service.version", env!("CARGO_PKG_VERSION").to_owned());
@@ -47,7 +47,7 @@ impl Host {
 }
 
 /// The first line of a small file of the kernel's or the system's; None when it cannot be read or is empty.
-pub(super) fn read_line(path: &str) -> Option<String> {
+pub(crate) fn read_line(path: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     text.lines().next().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned)
 }

@@ -2,46 +2,46 @@
 
 use std::time::{Duration, Instant};
 
-use super::attribution::Attribution;
-use super::clock::WallOffset;
-use super::decode::{Content, Context, Record, hung};
 use super::episodes::Episodes;
-use super::event::Event;
-use super::hooks::Hook;
-use super::host::Host;
 use super::loss::Losses;
-use super::reasons::Reasons;
-use super::settings::Settings;
 use super::source::Source;
-use super::symbols::Symbols;
+use crate::receivers::kernel::attribution::Attribution;
+use crate::receivers::kernel::decode::symbols::Symbols;
+use crate::receivers::kernel::decode::{Content, Context, Record, hung};
+use crate::receivers::kernel::events::clock::WallOffset;
+use crate::receivers::kernel::events::event::Event;
+use crate::receivers::kernel::events::host::Host;
+use crate::receivers::kernel::probes::hooks::Hook;
+use crate::receivers::kernel::probes::reasons::Reasons;
+use crate::receivers::kernel::settings::Settings;
 
 /// The cgroup file systems are walked again at most this often.
 const WALK: Duration = Duration::from_secs(1);
 
 /// What makes events of numbers: the names behind them, and what was seen before.
-pub(super) struct Names {
-    pub(super) attribution: Attribution,
-    pub(super) reasons: Reasons,
-    pub(super) symbols: Symbols,
-    pub(super) episodes: Episodes,
+pub(crate) struct Names {
+    pub(crate) attribution: Attribution,
+    pub(crate) reasons: Reasons,
+    pub(crate) symbols: Symbols,
+    pub(crate) episodes: Episodes,
     /// When the cgroup file systems were walked.
-    pub(super) walked: Instant,
+    pub(crate) walked: Instant,
 }
 
 /// One turn.
-pub(super) struct Turn<'a> {
-    pub(super) wall: WallOffset,
-    pub(super) settings: &'a Settings,
-    pub(super) host: &'a Host,
-    pub(super) sources: &'a mut [Source],
-    pub(super) names: &'a mut Names,
-    pub(super) losses: &'a mut Losses,
-    pub(super) events: &'a mut Vec<Event>,
+pub(crate) struct Turn<'a> {
+    pub(crate) wall: WallOffset,
+    pub(crate) settings: &'a Settings,
+    pub(crate) host: &'a Host,
+    pub(crate) sources: &'a mut [Source],
+    pub(crate) names: &'a mut Names,
+    pub(crate) losses: &'a mut Losses,
+    pub(crate) events: &'a mut Vec<Event>,
 }
 
 impl Turn<'_> {
     /// Takes one turn's records out of each ring; true when there may be more.
-    pub(super) fn run(&mut self) -> bool {
+    pub(crate) fn run(&mut self) -> bool {
         let (mut records, mut more) = (Vec::new(), false);
         self.follow_cgroups();
         for source in &mut *self.sources {

@@ -7,25 +7,25 @@ use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 
-use super::catalogue::Kind;
-use super::decode::hung::Blocked;
 use super::hooks::{COUNTING, Hook, Variant};
 use super::list;
-use super::settings::Settings;
 use super::units::event_settings;
+use crate::receivers::kernel::decode::hung::Blocked;
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::settings::Settings;
 
 /// The compiled programs. `ebpf/MANIFEST` says from what and by what.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/tidegate.bpf.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../ebpf/tidegate.bpf.o");
 
 /// Crashes of one executable in a second that are recorded; the rest are counted.
 const CRASHES_PER_EXECUTABLE: u32 = 10;
 
 /// One loading of the object: its own maps, and those of its programs that are attached.
-pub(super) struct Loaded {
+pub(crate) struct Loaded {
     ebpf: Ebpf,
     attached: Vec<Attached>,
-    pub(super) rings: Rings,
-    pub(super) counters: PerCpuArray<MapData, [u64; 5]>,
+    pub(crate) rings: Rings,
+    pub(crate) counters: PerCpuArray<MapData, [u64; 5]>,
 }
 
 /// A program in the kernel.
@@ -37,15 +37,15 @@ struct Attached {
 }
 
 /// The ways from the kernel to the agent.
-pub(super) struct Rings {
-    pub(super) urgent: RingBuf<MapData>,
-    pub(super) bulk: RingBuf<MapData>,
-    pub(super) cgroups: RingBuf<MapData>,
+pub(crate) struct Rings {
+    pub(crate) urgent: RingBuf<MapData>,
+    pub(crate) bulk: RingBuf<MapData>,
+    pub(crate) cgroups: RingBuf<MapData>,
 }
 
 impl Loaded {
     /// Makes the maps and relocates every program; none is in the kernel yet.
-    pub(super) fn load(settings: &Settings, btf: &Btf) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn load(settings: &Settings, btf: &Btf) -> Result<Self, Box<dyn Error>> {
         let mut ebpf = load(settings, btf)?;
         let mut take = |name: &str| ebpf.take_map(name).ok_or("the object lacks a map");
         let rings = Rings {
@@ -58,7 +58,7 @@ impl Loaded {
     }
 
     /// Loads one program and attaches it. The task iterator is attached anew for each listing.
-    pub(super) fn attach(&mut self, btf: &Btf, hook: Hook, variant: &'static Variant) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn attach(&mut self, btf: &Btf, hook: Hook, variant: &'static Variant) -> Result<(), Box<dyn Error>> {
         let program = self.ebpf.program_mut(variant.program).ok_or("the object lacks the program")?;
         let fd = if hook == Hook::IterTask {
             let program: &mut Iter = program.try_into()?;
@@ -75,7 +75,7 @@ impl Loaded {
     }
 
     /// Takes one program out of the kernel. What it wrote stays in the rings.
-    pub(super) fn detach(&mut self, hook: Hook) {
+    pub(crate) fn detach(&mut self, hook: Hook) {
         let Some(at) = self.attached.iter().position(|attached| attached.hook == hook) else { return };
         let name = self.attached.swap_remove(at).program;
         let result = match self.ebpf.program_mut(name) {
@@ -89,27 +89,27 @@ impl Loaded {
     }
 
     /// Whether this hook's program is attached from here.
-    pub(super) fn has(&self, hook: Hook) -> bool {
+    pub(crate) fn has(&self, hook: Hook) -> bool {
         self.attached.iter().any(|attached| attached.hook == hook)
     }
 
     /// The hooks whose programs are attached.
-    pub(super) fn hooks(&self) -> Vec<Hook> {
+    pub(crate) fn hooks(&self) -> Vec<Hook> {
         self.attached.iter().map(|attached| attached.hook).collect()
     }
 
     /// The attached programs' descriptors.
-    pub(super) fn programs(&self) -> impl Iterator<Item = (Hook, RawFd)> + '_ {
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (Hook, RawFd)> + '_ {
         self.attached.iter().map(|attached| (attached.hook, attached.fd))
     }
 
     /// The tasks that are blocked now; None where the iterator is not loaded or the kernel refuses.
-    pub(super) fn blocked_tasks(&mut self) -> Option<Vec<Blocked>> {
+    pub(crate) fn blocked_tasks(&mut self) -> Option<Vec<Blocked>> {
         list::blocked(&mut self.ebpf)
     }
 
     /// Tells the drop program which reasons it only counts.
-    pub(super) fn ignore_reasons(&mut self, reasons: &[u32]) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn ignore_reasons(&mut self, reasons: &[u32]) -> Result<(), Box<dyn Error>> {
         let map = self.ebpf.map_mut("drop_ignored").ok_or("the object lacks the map drop_ignored")?;
         let mut ignored = Array::<_, u8>::try_from(map)?;
         for reason in reasons {

@@ -12,19 +12,19 @@ use super::event::Event;
 
 /// Makes one request of many events.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     resource: Resource,
     event_name_attribute: bool,
 }
 
 impl Encoder {
     /// An encoder that writes this resource, and `event.name` as an attribute too where that is asked for.
-    pub(super) fn new(resource: super::event::Attributes, event_name_attribute: bool) -> Self {
+    pub(crate) fn new(resource: super::event::Attributes, event_name_attribute: bool) -> Self {
         Self { resource: Resource { attributes: resource.into_inner(), ..Resource::default() }, event_name_attribute }
     }
 
     /// The request's bytes. Events of one scope keep their order.
-    pub(super) fn encode(&self, events: Vec<Event>, observed_unix_nanos: u64) -> Bytes {
+    pub(crate) fn encode(&self, events: Vec<Event>, observed_unix_nanos: u64) -> Bytes {
         let mut scopes: Vec<(&'static str, Vec<LogRecord>)> = Vec::new();
         for event in events {
             let scope = event.kind.scope();
@@ -66,8 +66,8 @@ fn scope(name: &str, log_records: Vec<LogRecord>) -> ScopeLogs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receivers::kernel::catalogue::{Kind, Severity};
-    use crate::receivers::kernel::event::Attributes;
+    use crate::receivers::kernel::events::catalogue::{Kind, Severity};
+    use crate::receivers::kernel::events::event::Attributes;
 
     fn event(kind: Kind, body: &str) -> Event {
         let attributes = Attributes::default();

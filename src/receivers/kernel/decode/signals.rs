@@ -1,7 +1,7 @@
 //! Names of the signals that end a process as a crash, and of their codes (`sigaction(2)`).
 
 /// `SIGSEGV`; None for one that is not of the crashing kind.
-pub(super) fn name(signal: i32) -> Option<&'static str> {
+pub(crate) fn name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         4 => "SIGILL",
         5 => "SIGTRAP",
@@ -15,7 +15,7 @@ pub(super) fn name(signal: i32) -> Option<&'static str> {
 }
 
 /// `SEGV_MAPERR`, `SI_USER`; None for a code without a name.
-pub(super) fn code_name(signal: i32, code: i32) -> Option<&'static str> {
+pub(crate) fn code_name(signal: i32, code: i32) -> Option<&'static str> {
     Some(match (signal, code) {
         (_, 0) => "SI_USER",
         (_, 0x80) => "SI_KERNEL",
@@ -66,11 +66,11 @@ pub(super) fn code_name(signal: i32, code: i32) -> Option<&'static str> {
 }
 
 /// Whether a process sent it (`kill`, `tgkill`, `sigqueue`), not the kernel.
-pub(super) fn sent_by_process(code: i32) -> bool {
+pub(crate) fn sent_by_process(code: i32) -> bool {
     matches!(code, 0 | -1 | -6)
 }
 
 /// Whether the kernel gave a fault address with it.
-pub(super) fn has_fault_address(signal: i32, code: i32) -> bool {
+pub(crate) fn has_fault_address(signal: i32, code: i32) -> bool {
     matches!(signal, 4 | 5 | 7 | 8 | 11) && (1..0x80).contains(&code)
 }

@@ -6,7 +6,7 @@ use aya::maps::{MapData, RingBuf};
 const TURN: usize = 512;
 
 /// Hands the bytes of up to a turn's records to `take`; true when there may be more.
-pub(super) fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(&[u8])) -> bool {
+pub(crate) fn drain(ring: &mut RingBuf<MapData>, mut take: impl FnMut(&[u8])) -> bool {
     for _ in 0..TURN {
         match ring.next() {
             Some(item) => take(&item),

@@ -2,7 +2,7 @@
 
 /// One hook. The number of a hook that counts is shared with `ebpf/hook.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Hook {
+pub(crate) enum Hook {
     /// The kernel chose a task to kill for want of memory.
     MarkVictim = 0,
     /// A signal is about to act on the current task.
@@ -28,11 +28,11 @@ pub(super) enum Hook {
 }
 
 /// How many hooks keep counters: those numbered below this.
-pub(super) const COUNTING: usize = 8;
+pub(crate) const COUNTING: usize = 8;
 
 impl Hook {
     /// Every hook, in the order in which they are attached: cgroups first, so that no event comes before its cgroup.
-    pub(super) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::CgroupMkdir,
         Self::CgroupRmdir,
         Self::Console,
@@ -47,17 +47,17 @@ impl Hook {
     ];
 
     /// The hook of a record's number.
-    pub(super) fn from_number(number: u32) -> Option<Self> {
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|hook| *hook as u32 == number && hook.counts())
     }
 
     /// Whether `ebpf/hook.h` keeps counters for it.
-    pub(super) fn counts(self) -> bool {
+    pub(crate) fn counts(self) -> bool {
         (self as usize) < COUNTING
     }
 
     /// As records and reports name it: `tp_btf/mark_victim`.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::MarkVictim => "tp_btf/mark_victim",
             Self::SignalDeliver => "tp_btf/signal_deliver",
@@ -74,13 +74,13 @@ impl Hook {
     }
 
     /// The part of the name after the slash.
-    pub(super) fn target(self) -> &'static str {
+    pub(crate) fn target(self) -> &'static str {
         let name = self.name();
         name.split_once('/').map_or(name, |(_, target)| target)
     }
 
     /// The programs for this hook and the argument lists that they read, richest first.
-    pub(super) fn variants(self) -> &'static [Variant] {
+    pub(crate) fn variants(self) -> &'static [Variant] {
         match self {
             Self::MarkVictim => &[
                 Variant { program: "mark_victim", arguments: &["task_struct*"] },
@@ -113,7 +113,7 @@ impl Hook {
 
 /// One program for a hook, and the first arguments that it reads, as the kernel's BTF spells their types.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Variant {
+pub(crate) struct Variant {
     /// The program's name in the object.
     pub program: &'static str,
     /// The types of the arguments that it reads. A kernel that has more after them is served as well.
@@ -122,7 +122,7 @@ pub(super) struct Variant {
 
 /// The richest variant whose arguments begin the kernel's list. The kernel's version is never asked: stable kernels
 /// carry changed lists back.
-pub(super) fn choose<'a>(variants: &'a [Variant], kernel: &[String]) -> Option<&'a Variant> {
+pub(crate) fn choose<'a>(variants: &'a [Variant], kernel: &[String]) -> Option<&'a Variant> {
     variants.iter().find(|variant| {
         variant.arguments.len() <= kernel.len() && variant.arguments.iter().zip(kernel).all(|(ours, its)| ours == its)
     })

@@ -7,7 +7,7 @@ use ulid::Ulid;
 
 /// What makes a kernel event itself and no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity<'a> {
+pub(crate) struct Identity<'a> {
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: &'a str,
     /// The event's name.
@@ -23,7 +23,7 @@ pub(super) struct Identity<'a> {
 }
 
 /// A ULID of the event's time and 80 bits of a hash over its identity. Never change the hash: stored uids depend on it.
-pub(super) fn uid(unix_nanos: u64, identity: &Identity<'_>) -> String {
+pub(crate) fn uid(unix_nanos: u64, identity: &Identity<'_>) -> String {
     let mut hasher = SipHasher13::new_with_keys(0, 0);
     for text in [identity.boot_id, identity.event, identity.hook] {
         // Each text is ended by a byte that UTF-8 never has, so that no two identities run together.

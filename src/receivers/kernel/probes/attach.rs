@@ -5,31 +5,31 @@ use std::io;
 
 use aya::{Btf, Endianness};
 
-use super::attribution::Attribution;
-use super::attribution::cgroup::CgroupMap;
 use super::btf::KernelTypes;
-use super::gaps::{self, Counters};
 use super::hooks::{Hook, Variant, choose};
-use super::host::Host;
 use super::object::Loaded;
 use super::reasons::Reasons;
 use super::report::{HookReport, State};
-use super::settings::Settings;
 use super::standing::{Outcome, Standing, Step};
-use super::symbols::Symbols;
 use super::units::{Unit, unit_of, usual_hooks};
+use crate::receivers::kernel::attribution::Attribution;
+use crate::receivers::kernel::attribution::cgroup::CgroupMap;
+use crate::receivers::kernel::decode::symbols::Symbols;
+use crate::receivers::kernel::events::host::Host;
+use crate::receivers::kernel::reader::gaps::{self, Counters};
+use crate::receivers::kernel::settings::Settings;
 
 /// The kernel's own types.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The attached hooks and what became of each.
 pub struct Probes {
-    pub(super) settings: Settings,
-    pub(super) host: Host,
-    pub(super) standing: Standing,
-    pub(super) first: Step,
-    pub(super) attribution: Attribution,
-    pub(super) symbols: Symbols,
+    pub(crate) settings: Settings,
+    pub(crate) host: Host,
+    pub(crate) standing: Standing,
+    pub(crate) first: Step,
+    pub(in crate::receivers::kernel) attribution: Attribution,
+    pub(crate) symbols: Symbols,
 }
 
 impl fmt::Debug for Probes {
@@ -85,15 +85,15 @@ pub fn attach(settings: &Settings) -> Probes {
 }
 
 /// What came of attaching the hooks of some units.
-pub(super) struct Attempt {
-    pub(super) outcomes: Vec<Outcome>,
-    pub(super) loaded: Option<Loaded>,
-    pub(super) reasons: Reasons,
+pub(crate) struct Attempt {
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) loaded: Option<Loaded>,
+    pub(crate) reasons: Reasons,
 }
 
 impl Attempt {
     /// Takes a hook back.
-    pub(super) fn detach(&mut self, hook: Hook) {
+    pub(crate) fn detach(&mut self, hook: Hook) {
         if let Some(loaded) = &mut self.loaded {
             loaded.detach(hook);
         }
@@ -101,7 +101,7 @@ impl Attempt {
 }
 
 /// Loads the object with these settings and attaches the hooks of these units.
-pub(super) fn attempt(settings: &Settings, units: &[Unit]) -> Attempt {
+pub(crate) fn attempt(settings: &Settings, units: &[Unit]) -> Attempt {
     let btf = std::fs::read(BTF);
     let types = btf.as_deref().ok().and_then(KernelTypes::parse);
     let reasons = types.as_ref().map(Reasons::read).unwrap_or_default();

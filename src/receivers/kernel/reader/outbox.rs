@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::catalogue::Kind;
 use crate::otlp::Signal;
+use crate::receivers::kernel::events::catalogue::Kind;
 use crate::receivers::{Intake, Stored};
 use crate::spool::Error;
 
 /// What is kept in memory while the log does not take it (LOG.md rule 12).
-pub(super) const CAPACITY: usize = 4 << 20;
+pub(crate) const CAPACITY: usize = 4 << 20;
 /// How long after a refusal without a delay of its own the log is asked again.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// One export request on its way into the log.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
+pub(crate) struct Request {
     pub payload: Bytes,
     /// How many records of each event it holds.
     pub kinds: Vec<(Kind, u64)>,
@@ -34,7 +34,7 @@ impl Request {
 
 /// A request that was given up, and why.
 #[derive(Debug)]
-pub(super) struct Lost {
+pub(crate) struct Lost {
     pub request: Request,
     pub reason: &'static str,
 }
@@ -42,7 +42,7 @@ pub(super) struct Lost {
 type Durable = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// Requests that the log does not have durable yet, oldest first.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     intake: Intake,
     waiting: VecDeque<Request>,
     in_flight: VecDeque<(Request, Durable)>,
@@ -52,7 +52,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(intake: Intake) -> Self {
+    pub(crate) fn new(intake: Intake) -> Self {
         Self {
             intake,
             waiting: VecDeque::new(),
@@ -64,13 +64,13 @@ impl Outbox {
     }
 
     /// From now on requests go to `intake`; those on their way end where they were given.
-    pub(super) fn redirect(&mut self, intake: Intake) {
+    pub(crate) fn redirect(&mut self, intake: Intake) {
         self.intake = intake;
         self.retry_at = None;
     }
 
     /// Takes a request. Beyond the capacity it is lost: what came first stays, since it is nearer to the cause.
-    pub(super) fn offer(&mut self, request: Request) {
+    pub(crate) fn offer(&mut self, request: Request) {
         if self.bytes + request.payload.len() > CAPACITY {
             self.lost.push(Lost { request, reason: "log_full" });
             return;
@@ -80,7 +80,7 @@ impl Outbox {
     }
 
     /// Moves what can move; never waits.
-    pub(super) fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         self.collect_acks();
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return;
@@ -102,22 +102,22 @@ impl Outbox {
     }
 
     /// Whether the log refused last time.
-    pub(super) fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         self.retry_at.is_some()
     }
 
     /// Whether nothing is on its way.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.in_flight.is_empty()
     }
 
     /// What was given up since the last call.
-    pub(super) fn take_lost(&mut self) -> Vec<Lost> {
+    pub(crate) fn take_lost(&mut self) -> Vec<Lost> {
         std::mem::take(&mut self.lost)
     }
 
     /// Records that are not durable yet.
-    pub(super) fn pending_records(&self) -> u64 {
+    pub(crate) fn pending_records(&self) -> u64 {
         let waiting = self.waiting.iter().map(|request| u64::from(request.items()));
         waiting.chain(self.in_flight.iter().map(|(request, _)| u64::from(request.items()))).sum()
     }

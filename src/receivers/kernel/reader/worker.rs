@@ -7,27 +7,27 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::attribution::Attribution;
-use super::attribution::cgroup::CgroupMap;
-use super::catalogue::Kind;
-use super::clock::{self, WallOffset};
-use super::collector::Reporter;
-use super::encode::Encoder;
 use super::episodes::Episodes;
-use super::event::Event;
-use super::hooks::Hook;
-use super::host::Host;
 use super::loss::{Cause, Losses};
-use super::object::Loaded;
 use super::outbox::{Outbox, Request};
-use super::reasons::Reasons;
 use super::run::{Change, Order, Stopped};
-use super::settings::Settings;
 use super::source::Source;
-use super::standing::Step;
-use super::symbols::Symbols;
 use super::turn::{Names, Turn};
 use crate::receivers::Intake;
+use crate::receivers::kernel::attribution::Attribution;
+use crate::receivers::kernel::attribution::cgroup::CgroupMap;
+use crate::receivers::kernel::decode::symbols::Symbols;
+use crate::receivers::kernel::events::catalogue::Kind;
+use crate::receivers::kernel::events::clock::{self, WallOffset};
+use crate::receivers::kernel::events::collector::Reporter;
+use crate::receivers::kernel::events::encode::Encoder;
+use crate::receivers::kernel::events::event::Event;
+use crate::receivers::kernel::events::host::Host;
+use crate::receivers::kernel::probes::hooks::Hook;
+use crate::receivers::kernel::probes::object::Loaded;
+use crate::receivers::kernel::probes::reasons::Reasons;
+use crate::receivers::kernel::probes::standing::Step;
+use crate::receivers::kernel::settings::Settings;
 
 /// The rings are looked at this often even without a wake-up: one can be missed on some machines.
 const TICK: Duration = Duration::from_millis(250);
@@ -36,7 +36,7 @@ const TELL: Duration = Duration::from_secs(10);
 /// How long a stop waits for the log.
 const STOP: Duration = Duration::from_secs(2);
 
-pub(super) struct Worker {
+pub(crate) struct Worker {
     settings: Settings,
     host: Host,
     wake: Arc<OwnedFd>,
@@ -52,7 +52,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
+    pub(crate) fn new(
         host: Host,
         intake: Intake,
         attribution: Attribution,
@@ -78,7 +78,7 @@ impl Worker {
     }
 
     /// The first settings, and what was attached for them.
-    pub(super) fn begin(&mut self, settings: Settings, mut step: Step) {
+    pub(crate) fn begin(&mut self, settings: Settings, mut step: Step) {
         let source = step.loaded.take().map(Source::new);
         self.adopt(settings, step, source);
     }
@@ -94,7 +94,7 @@ impl Worker {
         self.events.extend(states);
     }
 
-    pub(super) fn run(mut self) -> Stopped {
+    pub(crate) fn run(mut self) -> Stopped {
         let mut told = Instant::now();
         let mut more = true;
         loop {

@@ -7,13 +7,13 @@ use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 /// The distance from the boot clock to the wall clock, measured anew for each batch: the wall clock can be set at any
 /// moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WallOffset {
+pub(crate) struct WallOffset {
     nanos: i128,
 }
 
 impl WallOffset {
     /// Reads both clocks.
-    pub(super) fn measure() -> Self {
+    pub(crate) fn measure() -> Self {
         // The wall clock between two readings of the boot clock; of three tries the tightest.
         let tries = (0..3).map(|_| {
             let (before, wall, after) = (boot_nanos(), nanos(clock_gettime(ClockId::Realtime)), boot_nanos());
@@ -23,23 +23,23 @@ impl WallOffset {
     }
 
     /// Nanoseconds since 1970 at a boot clock reading.
-    pub(super) fn unix_nanos(self, boot: u64) -> u64 {
+    pub(crate) fn unix_nanos(self, boot: u64) -> u64 {
         u64::try_from(i128::from(boot) + self.nanos).unwrap_or_default()
     }
 }
 
 /// Nanoseconds of the boot clock, which also runs while the machine sleeps.
-pub(super) fn boot_nanos() -> u64 {
+pub(crate) fn boot_nanos() -> u64 {
     u64::try_from(nanos(clock_gettime(ClockId::Boottime))).unwrap_or_default()
 }
 
 /// How long one of the kernel's jiffies is: the coarse clocks advance once in each.
-pub(super) fn jiffy() -> Duration {
+pub(crate) fn jiffy() -> Duration {
     Duration::from_nanos(u64::try_from(nanos(clock_getres(ClockId::MonotonicCoarse))).unwrap_or_default())
 }
 
 /// RFC 3339 in UTC with nanoseconds.
-pub(super) fn rfc3339(unix_nanos: u64) -> String {
+pub(crate) fn rfc3339(unix_nanos: u64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(unix_nanos)).map(|time| format!("{time:.9}")).unwrap_or_default()
 }
 

@@ -3,23 +3,23 @@
 use super::catalogue::{Kind, Severity};
 use super::clock::{self, WallOffset};
 use super::event::{Attributes, Event};
-use super::report::{HookReport, State};
 use super::uid::{Identity, uid};
+use crate::receivers::kernel::probes::report::{HookReport, State};
 
 /// Makes the events that the agent tells of itself.
 #[derive(Debug)]
-pub(super) struct Reporter {
+pub(crate) struct Reporter {
     boot_id: String,
     sequence: u64,
 }
 
 impl Reporter {
-    pub(super) fn new(boot_id: &str) -> Self {
+    pub(crate) fn new(boot_id: &str) -> Self {
         Self { boot_id: boot_id.to_owned(), sequence: 0 }
     }
 
     /// An event that happens now.
-    pub(super) fn begin(&mut self, kind: Kind) -> Event {
+    pub(crate) fn begin(&mut self, kind: Kind) -> Event {
         let boot_nanos = clock::boot_nanos();
         let unix_nanos = WallOffset::measure().unix_nanos(boot_nanos);
         self.sequence += 1;
@@ -38,7 +38,7 @@ impl Reporter {
     }
 
     /// `collector.probe_state`.
-    pub(super) fn probe_state(&mut self, report: &HookReport, previous: Option<State>) -> Event {
+    pub(crate) fn probe_state(&mut self, report: &HookReport, previous: Option<State>) -> Event {
         let mut event = self.begin(Kind::ProbeState);
         if report.state == State::Attached {
             event.severity = Severity::Info;

@@ -6,7 +6,7 @@ use super::catalogue::{Kind, Severity};
 
 /// What becomes one log record.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// Which event it is.
     pub kind: Kind,
     /// How bad it is.
@@ -31,42 +31,42 @@ impl Event {
 
 /// Attributes in the order in which they were added. What is unknown is not added: no attribute is ever empty.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Attributes(Vec<KeyValue>);
+pub(crate) struct Attributes(Vec<KeyValue>);
 
 impl Attributes {
     /// Adds a text, unless it is unknown or empty.
-    pub(super) fn text(&mut self, key: &str, value: impl Into<Option<String>>) {
+    pub(crate) fn text(&mut self, key: &str, value: impl Into<Option<String>>) {
         if let Some(value) = value.into().filter(|value| !value.is_empty()) {
             self.add(key, Value::StringValue(value));
         }
     }
 
     /// Adds a number.
-    pub(super) fn int<N: TryInto<i64>>(&mut self, key: &str, value: N) {
+    pub(crate) fn int<N: TryInto<i64>>(&mut self, key: &str, value: N) {
         self.some_int(key, Some(value));
     }
 
     /// Adds a number, unless it is unknown.
-    pub(super) fn some_int<N: TryInto<i64>>(&mut self, key: &str, value: Option<N>) {
+    pub(crate) fn some_int<N: TryInto<i64>>(&mut self, key: &str, value: Option<N>) {
         if let Some(value) = value.and_then(|value| value.try_into().ok()) {
             self.add(key, Value::IntValue(value));
         }
     }
 
     /// Adds a number, unless it is zero, where zero means unknown or none.
-    pub(super) fn nonzero<N: TryInto<i64>>(&mut self, key: &str, value: N) {
+    pub(crate) fn nonzero<N: TryInto<i64>>(&mut self, key: &str, value: N) {
         self.some_int::<i64>(key, value.try_into().ok().filter(|value| *value != 0));
     }
 
     /// Adds a duration in seconds, unless it is unknown.
-    pub(super) fn seconds(&mut self, key: &str, value: impl Into<Option<f64>>) {
+    pub(crate) fn seconds(&mut self, key: &str, value: impl Into<Option<f64>>) {
         if let Some(value) = value.into() {
             self.add(key, Value::DoubleValue(value));
         }
     }
 
     /// Adds a list, unless it is empty.
-    pub(super) fn list(&mut self, key: &str, values: Vec<String>) {
+    pub(crate) fn list(&mut self, key: &str, values: Vec<String>) {
         if !values.is_empty() {
             let values = values.into_iter().map(|v| AnyValue { value: Some(Value::StringValue(v)) }).collect();
             self.add(key, Value::ArrayValue(ArrayValue { values }));
@@ -74,7 +74,7 @@ impl Attributes {
     }
 
     /// The attributes as OTLP has them.
-    pub(super) fn into_inner(self) -> Vec<KeyValue> {
+    pub(crate) fn into_inner(self) -> Vec<KeyValue> {
         self.0
     }
 
