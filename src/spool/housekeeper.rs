@@ -1,5 +1,6 @@
 //! One worker per spool for what nobody waits for: cursors' slots, retention, age, orphans, spares, free space.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,8 +15,8 @@ use super::env::{Env, lock};
 use super::space::Space;
 use super::worker::{Runner, Work, Worker};
 
-/// How often cursors that moved are written.
-const CURSOR_INTERVAL: Duration = Duration::from_millis(100);
+/// How often cursors that moved are written, and those that lag too far are moved.
+const CURSOR_INTERVAL: Duration = super::limit::EVERY;
 /// How often the rest is looked at.
 const SLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a log must be quiet before a spare is filled for it.
@@ -55,7 +56,7 @@ impl Housekeeper {
             orphan_ttl,
             quiet: Vec::new(),
             gate: AgeGate::new(&*env.clock),
-            fast: env.clock.monotonic(),
+            fast: Cell::new(env.clock.monotonic()),
             slow: env.clock.monotonic(),
         };
         let worker = Worker::start(&env, "log housekeeper", keeper);
@@ -96,8 +97,8 @@ struct Keeper {
     /// Last sequence of each log and since when it is that.
     quiet: Vec<(u64, Duration)>,
     gate: AgeGate,
-    /// When cursors were last written.
-    fast: Duration,
+    /// When the cursors were last looked at.
+    fast: Cell<Duration>,
     /// When the rest was last looked at.
     slow: Duration,
 }
@@ -105,14 +106,8 @@ struct Keeper {
 impl Keeper {
     fn look(&mut self) {
         let logs = lock(&self.shared.logs).clone();
+        self.look_at_cursors(&logs);
         let now = self.env.clock.monotonic();
-        if now.saturating_sub(self.fast) >= CURSOR_INTERVAL {
-            self.fast = now;
-            for log in &logs {
-                // A failure leaves the cursor to be written again: the position on disk is only older.
-                drop(log.flush_cursors(true));
-            }
-        }
         // At once, so that the next segment is a recycled one.
         logs.iter().for_each(|log| self.retain(log));
         if now.saturating_sub(self.slow) < SLOW_INTERVAL {
@@ -123,13 +118,34 @@ impl Keeper {
         self.shared.age_paused.store(self.gate.is_paused(&*self.env.clock), Ordering::Relaxed);
         self.space.look(&self.env, &self.dir);
         for (index, log) in logs.iter().enumerate() {
-            self.keep(log);
-            self.prepare(index, log);
+            self.keep(log, &logs);
+            self.prepare(index, log, &logs);
         }
     }
 
-    /// Waits between two pieces of a spare; false when the spool closes.
-    fn pace(&self) -> bool {
+    /// When it is time: those that lag too far are moved, those that moved are written.
+    fn look_at_cursors(&self, logs: &[Arc<LogCore>]) {
+        let now = self.env.clock.monotonic();
+        if now.saturating_sub(self.fast.get()) < CURSOR_INTERVAL {
+            return;
+        }
+        self.fast.set(now);
+        for log in logs {
+            // A failure leaves the cursor where it is: tried again at the next look.
+            drop(log.trim());
+            let moved = log.cursor_list().iter().any(|cursor| cursor.is_dirty());
+            // A failure leaves the cursor to be written again: the position on disk is only older.
+            drop(log.flush_cursors(true));
+            if moved && log.queue.has_line() {
+                // What a cursor passed durably may be the room that somebody waits for.
+                log.queue.admit();
+            }
+        }
+    }
+
+    /// Waits between two pieces of a spare; the cursors do not wait for it to be whole. False when the spool closes.
+    fn pace(&self, logs: &[Arc<LogCore>]) -> bool {
+        self.look_at_cursors(logs);
         match self.env.runner {
             Runner::Threads => self.shared.bell.pause(&*self.env.clock, PACE),
             #[cfg(test)]
@@ -137,10 +153,10 @@ impl Keeper {
         }
     }
 
-    fn keep(&self, log: &LogCore) {
+    fn keep(&self, log: &LogCore, logs: &[Arc<LogCore>]) {
         if !log.is_dead_letters() {
             // Tried again in a second; what cannot be parked for want of it stays in its cursor's window.
-            drop(log.reserve_for_dead_letters(&|| self.pace()));
+            drop(log.reserve_for_dead_letters(&|| self.pace(logs)));
         }
         self.mark_orphans(log);
     }
@@ -170,7 +186,7 @@ impl Keeper {
     }
 
     /// Fills a spare for a log that has been quiet for a while.
-    fn prepare(&mut self, index: usize, log: &LogCore) {
+    fn prepare(&mut self, index: usize, log: &LogCore, logs: &[Arc<LogCore>]) {
         let now = self.env.clock.monotonic();
         let last = log.view.front().visible.sequence;
         self.quiet.resize(self.quiet.len().max(index + 1), (u64::MAX, now));
@@ -179,14 +195,14 @@ impl Keeper {
             (*seen, *since) = (last, now);
         } else if now.saturating_sub(*since) >= QUIET {
             // Without a spare the next segment is a file that grows.
-            drop(log.fill_spare(log.segment_size, &|| self.pace()));
+            drop(log.fill_spare(log.segment_size, &|| self.pace(logs)));
         }
     }
 }
 
 impl Work for Keeper {
     fn run(mut self: Box<Self>) -> Result<(), Error> {
-        while self.shared.bell.wait(&*self.env.clock, self.fast + CURSOR_INTERVAL) {
+        while self.shared.bell.wait(&*self.env.clock, self.fast.get() + CURSOR_INTERVAL) {
             self.look();
         }
         Ok(())

@@ -1,16 +1,21 @@
 //! The handle of one log.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::ack::{Ack, Place};
 use super::core::{LogCore, Opening};
 use super::cursor::Cursor;
 use super::error::Kind;
 use super::format::frame;
-use super::queue::{Ack, Queued, Wake};
+use super::queue::{Queued, Wake};
 use super::writer::Writer;
-use super::{Appended, Error, Need, Start};
+use super::{Appended, CursorOptions, Error, Need, Start};
+
+/// What an append is answered through.
+type Answer = oneshot::Receiver<Result<Appended, Error>>;
 
 /// One log of a spool. Cheap to clone; every clone is the same log.
 ///
@@ -46,8 +51,9 @@ impl Log {
     /// Frames that wait together share one write and one sync. Frames of one caller keep their order.
     ///
     /// # Errors
-    /// Before a byte is written: too large (above `max_frame`); busy (16 MiB wait already); full or poisoned, as
-    /// long as the log's last try failed; closed. The [`Ack`] may still answer full, poisoned or closed.
+    /// Before a byte is written: too large (above `max_frame`); busy (16 MiB wait already); full, when a cursor has as
+    /// much pending as it may; full or poisoned, as long as the log's last try failed; closed. The [`Ack`] may still
+    /// answer full, poisoned or closed.
     pub fn append(&self, content: u8, payload: Bytes, items: u32) -> Result<Ack, Error> {
         self.push(content, payload, items, Wake::Writer)
     }
@@ -57,6 +63,16 @@ impl Log {
     /// thread; frames that wait by then share its sync.
     ///
     /// Not for async code: use [`Log::append`] there.
+    ///
+    /// ```
+    /// use tidegate::spool::{Options, Spool};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let log = Spool::open(dir.path(), Options::default())?.log("events")?;
+    /// let appended = log.append_wait(1, "one frame".into(), 1)?;
+    /// assert_eq!(log.durable_sequence(), appended.sequence);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Log::append`] and [`Ack::wait`].
@@ -71,14 +87,57 @@ impl Log {
     }
 
     fn push(&self, content: u8, payload: Bytes, items: u32, wake: Wake) -> Result<Ack, Error> {
+        let (queued, answer) = self.frame(content, payload, items)?;
+        self.0.queue.push(queued, wake)?;
+        Ok(Ack::new(answer, None))
+    }
+
+    /// As [`Log::append`], but where that is full, busy or poisoned the frame waits for room, behind those who came
+    /// before. Never blocks: the [`Ack`] waits. At `until`, or up to 100 ms later, it is refused after all. Dropping the
+    /// `Ack` before takes the frame back.
+    ///
+    /// What waits is in memory, and how much that is, is the callers' business.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use tidegate::spool::{CursorOptions, Limit, Need, Options, Spool, Start};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let spool = Spool::open(dir.path(), Options::default())?;
+    /// let log = spool.log("events")?;
+    /// let options = CursorOptions { max_pending: Some(Limit::Items(1)), ..CursorOptions::new(Start::Oldest, Need::Required) };
+    /// let mut cursor = log.cursor_with("reader", options)?;
+    /// let first = log.append(1, "first".into(), 1)?.wait()?.sequence;
+    /// assert!(log.append(1, "refused".into(), 1).unwrap_err().is_full());
+    ///
+    /// let second = log.append_when_room(1, "second".into(), 1, Instant::now() + Duration::from_secs(60))?;
+    /// cursor.next_batch(1 << 20)?;
+    /// cursor.ack(first, first, 0)?;
+    /// assert_eq!(second.wait()?.sequence, first + 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Too large; closed; and when `until` has passed already, what [`Log::append`] answers.
+    pub fn append_when_room(&self, content: u8, payload: Bytes, items: u32, until: Instant) -> Result<Ack, Error> {
+        let (queued, answer) = self.frame(content, payload, items)?;
+        let place = self.0.queue.push_or_wait(queued, until.saturating_duration_since(Instant::now()))?;
+        Ok(Ack::new(answer, place.map(|number| Place { log: self.0.clone(), number })))
+    }
+
+    /// Refuses everyone who waits for room now, as full: for a stop that must not wait for a backend.
+    pub fn refuse_waiting(&self) {
+        self.0.queue.send_away();
+    }
+
+    fn frame(&self, content: u8, payload: Bytes, items: u32) -> Result<(Queued, Answer), Error> {
         let (bytes, max) = (payload.len() as u64, self.0.options.max_frame.min(frame::MAX_PAYLOAD));
         if bytes > max {
             return Err(Kind::TooLarge { log: self.0.name.clone(), bytes, max }.into());
         }
-        let (ack, receiver) = oneshot::channel();
-        let queued = Queued { content, items, time: self.0.env.clock.wall(), payload, ack };
-        self.0.queue.push(&*self.0.env.clock, &self.0.name, queued, wake)?;
-        Ok(Ack::new(receiver))
+        let (ack, answer) = oneshot::channel();
+        let time = self.0.env.clock.wall();
+        Ok((Queued { content, items, time, payload, ack, patience: None }, answer))
     }
 
     /// The highest sequence that is known to be durable; 0 when there is none.
@@ -94,7 +153,15 @@ impl Log {
     /// Invalid when the name is open already or cannot be a file name; I/O when its file cannot be made (it takes
     /// 128 KiB, once).
     pub fn cursor(&self, name: &str, start: Start, need: Need) -> Result<Cursor, Error> {
-        Cursor::open(self.0.clone(), name, start, need)
+        self.cursor_with(name, CursorOptions::new(start, need))
+    }
+
+    /// As [`Log::cursor`], with a limit on what it may have pending.
+    ///
+    /// # Errors
+    /// As [`Log::cursor`].
+    pub fn cursor_with(&self, name: &str, options: CursorOptions) -> Result<Cursor, Error> {
+        Cursor::open(self.0.clone(), name, options)
     }
 
     /// What opening this log found: whether the run before stopped cleanly, what was cut.

@@ -9,13 +9,14 @@
 //! |---|---|
 //! | what stands on disk | `format` (pure bytes), `names` |
 //! | who touches the disk | `fs`, and nobody else |
-//! | how a frame gets there | `queue` → `writer` → `view` |
+//! | how a frame gets there | `queue` → `writer` → `view`, answered through `ack` |
 //! | how it is read | `walk` (one segment) → `stream` (a log, with what is missing) → `cursor`, `reader` |
 //! | what a start finds | `recovery`, `segment`, `table` |
-//! | what goes, and when | `reclaim`, `space`, `spare`, `housekeeper`, `age` |
-//! | who runs the writers and the housekeeper | `worker` |
+//! | what goes, and when | `reclaim`, `limit` (what a lagging cursor drops), `space`, `spare`, `age`, `housekeeper` |
+//! | who runs the writers and the housekeeper | `worker`, woken by `queue` and `bell` |
 //! | what is told | `loss`, `inspect`, `verify`, `damage`, `dead_letter` |
 
+mod ack;
 mod age;
 mod bell;
 mod clock;
@@ -29,6 +30,7 @@ mod format;
 mod fs;
 mod housekeeper;
 mod inspect;
+mod limit;
 mod lock;
 mod log;
 mod loss;
@@ -55,15 +57,16 @@ mod worker;
 mod writer;
 
 pub use self::core::{Cut, Opening};
+pub use ack::Ack;
 pub use cursor::Cursor;
 pub use error::Error;
+pub use limit::Limit;
 pub use log::Log;
 pub use loss::Loss;
 pub use options::{Durability, LogOptions, OnFull, Options};
-pub use queue::Ack;
 pub use reader::{LogReader, Reader};
 pub use spool::Spool;
 pub use types::{
-    Appended, Batch, CursorInspection, Damage, DeadLetter, Frame, From, Inspection, LogInspection, LogVerification,
-    Need, Owner, Pending, SegmentInspection, Start, Verification,
+    Appended, Batch, CursorInspection, CursorOptions, Damage, DeadLetter, Frame, From, Inspection, LogInspection,
+    LogVerification, Need, Owner, Pending, SegmentInspection, Start, Verification,
 };

@@ -1,10 +1,17 @@
-//! What waits for the writer of a log: frames, with a limit on their bytes, and requests to act.
+//! What waits for the writer of a log: frames, with a limit on their bytes, and requests to act. In front of it the
+//! line of callers who wait until there is room.
+//!
+//! Invariants:
+//! - Whether there is room is decided under one lock, for one frame after the other. So what a cursor with a limit has
+//!   pending never exceeds it, but by one frame that is larger than the limit and found nothing pending.
+//! - A frame counts as accepted from the moment it is queued; one that is not stored after all is taken back.
+//! - Those who wait are let in first come, first served. Appends that do not wait are refused rather than queued, so
+//!   they may pass those who do: who waits loses time by it, never a record.
+//! - A frame in the line belongs to its caller. It goes when the caller goes, when its time is up, or when the log
+//!   closes, and nothing of it was written then.
 
-use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,18 +19,25 @@ use bytes::Bytes;
 use super::clock::Clock;
 use super::env::lock;
 use super::error::Kind;
-use super::format::frame;
-use super::{Appended, Error};
+use super::format::{Totals, frame};
+use super::{Appended, Error, Limit};
 
 /// The most payload bytes that wait for a commit, those being committed included. A single larger frame is taken
 /// when nothing else waits.
 pub(crate) const MAX_WAITING: u64 = 16 << 20;
 /// When to try again after "busy": about the time that a slow disk needs for [`MAX_WAITING`].
 const BUSY_DELAY: Duration = Duration::from_millis(100);
+/// When to try again after a cursor's limit refused: only its backend knows.
+const LIMIT_DELAY: Duration = Duration::from_secs(1);
+/// How often the line is looked at while nothing happens: for those whose time is up, and to try a full disk again.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The queue in front of a writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Queue {
+    /// The log's name, for errors.
+    log: String,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -33,6 +47,12 @@ struct State {
     frames: VecDeque<Queued>,
     /// Payload bytes queued or being committed.
     waiting: u64,
+    /// What the log accepted, with all that is queued or being committed.
+    accepted: Totals,
+    limits: Vec<Limited>,
+    /// Those who wait for room, by their place.
+    line: BTreeMap<u64, Queued>,
+    next_place: u64,
     /// Until when appends are refused, on the monotonic clock, and with what.
     refusing: Option<(Duration, Error)>,
     closed: bool,
@@ -51,6 +71,15 @@ enum Presence {
     Waits { until: Option<Duration> },
 }
 
+/// A cursor that may lag by so much and no more.
+#[derive(Debug)]
+struct Limited {
+    cursor: String,
+    limit: Limit,
+    /// What the log had accepted before the cursor's start, and what it is done with since.
+    done: u64,
+}
+
 /// A frame on its way.
 #[derive(Debug)]
 pub(crate) struct Queued {
@@ -59,12 +88,28 @@ pub(crate) struct Queued {
     pub(crate) time: u64,
     pub(crate) payload: Bytes,
     pub(crate) ack: oneshot::Sender<Result<Appended, Error>>,
+    /// Set once the caller had to wait for room.
+    pub(crate) patience: Option<Patience>,
+}
+
+/// Whose caller waits for room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// In the line; kept when a full disk sends the frame back.
+    place: u64,
+    /// On the monotonic clock.
+    until: Duration,
 }
 
 impl Queued {
     /// Bytes in the segment.
     pub(crate) fn frame_len(&self) -> u64 {
         frame::frame_len(self.payload.len() as u64)
+    }
+
+    /// What it adds to the log's totals.
+    pub(crate) fn amount(&self) -> Totals {
+        Totals::frame(self.items, self.payload.len() as u64)
     }
 }
 
@@ -94,41 +139,69 @@ pub(crate) enum Signal {
     Stop(Stop),
 }
 
-impl State {
-    fn signal(&self) -> Option<Signal> {
-        match self.stop {
-            Some(Stop::Abandon) => Some(Signal::Stop(Stop::Abandon)),
-            _ if !self.frames.is_empty() => Some(Signal::Frames),
-            stop => stop.map(Signal::Stop),
-        }
-    }
-}
-
 impl Queue {
+    /// For a log that accepted this much before.
+    pub(crate) fn new(log: &str, accepted: Totals, clock: Arc<dyn Clock>) -> Self {
+        let state = State { accepted, ..State::default() };
+        Self { log: log.to_owned(), clock, state: Mutex::new(state), work: Condvar::new() }
+    }
+
     /// Queues a frame, or refuses it at once.
-    pub(crate) fn push(&self, clock: &dyn Clock, log: &str, queued: Queued, wake: Wake) -> Result<(), Error> {
-        let bytes = queued.payload.len() as u64;
-        let mut state = lock(&self.state);
-        if state.closed {
-            return Err(Error::closed(log));
+    pub(crate) fn push(&self, queued: Queued, wake: Wake) -> Result<(), Error> {
+        let mut state = self.open_state()?;
+        if let Some(error) = state.obstacle(&self.log, self.now(), &queued) {
+            return Err(error);
         }
-        if let Some((until, error)) = &state.refusing {
-            if clock.monotonic() < *until {
-                return Err(error.clone());
-            }
-            // This one is the probe.
-            state.refusing = None;
-        }
-        if state.waiting > 0 && state.waiting + bytes > MAX_WAITING {
-            let (log, waiting) = (log.to_owned(), state.waiting);
-            return Err(Kind::Busy { log, waiting, retry_after: BUSY_DELAY }.into());
-        }
-        state.waiting += bytes;
-        state.frames.push_back(queued);
-        if wake == Wake::Writer && state.writer != Presence::Busy {
-            self.work.notify_one();
+        state.take_in(queued);
+        if wake == Wake::Writer {
+            self.wake_writer(&state);
         }
         Ok(())
+    }
+
+    /// Queues a frame, or puts it in the line for so long. Answers its place there; `None` when it is queued.
+    pub(crate) fn push_or_wait(&self, mut queued: Queued, patience: Duration) -> Result<Option<u64>, Error> {
+        let mut state = self.open_state()?;
+        let now = self.now();
+        let obstacle = state.obstacle(&self.log, now, &queued);
+        if obstacle.is_none() && state.line.is_empty() {
+            state.take_in(queued);
+            self.wake_writer(&state);
+            return Ok(None);
+        }
+        if patience.is_zero() {
+            return Err(obstacle.unwrap_or_else(|| state.busy(&self.log)));
+        }
+        let place = state.next_place;
+        state.next_place += 1;
+        queued.patience = Some(Patience { place, until: now.saturating_add(patience) });
+        state.line.insert(place, queued);
+        // It looks at the line from now on.
+        self.wake_writer(&state);
+        Ok(Some(place))
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn open_state(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let state = lock(&self.state);
+        if state.closed { Err(Error::closed(&self.log)) } else { Ok(state) }
+    }
+
+    fn wake_writer(&self, state: &State) {
+        if state.writer != Presence::Busy {
+            self.work.notify_one();
+        }
+    }
+
+    /// Wakes the writer if frames wait.
+    pub(crate) fn wake(&self) {
+        let state = lock(&self.state);
+        if !state.frames.is_empty() {
+            self.wake_writer(&state);
+        }
     }
 
     /// Says when the writer has something to do even if no frame comes.
@@ -142,28 +215,76 @@ impl Queue {
         }
     }
 
-    /// Wakes the writer if frames wait.
-    pub(crate) fn wake(&self) {
-        let state = lock(&self.state);
-        if !state.frames.is_empty() && state.writer != Presence::Busy {
-            self.work.notify_one();
+    /// The caller at this place is gone.
+    pub(crate) fn leave(&self, place: u64) {
+        let mut state = lock(&self.state);
+        let gone = state.line.remove(&place);
+        // Who stood behind it may fit where it did not.
+        self.wake_writer(&state);
+        drop(state);
+        drop(gone);
+    }
+
+    /// Sends everyone in the line away, as full.
+    pub(crate) fn send_away(&self) {
+        let mut state = lock(&self.state);
+        let line = std::mem::take(&mut state.line);
+        let now = self.now();
+        let reason = |queued: Queued| (state.reason(&self.log, now, &queued), queued);
+        let answers: Vec<_> = line.into_values().map(reason).collect();
+        drop(state);
+        for (error, queued) in answers {
+            answer(queued.ack, Err(error));
+        }
+    }
+
+    /// Whether somebody waits for room.
+    pub(crate) fn has_line(&self) -> bool {
+        !lock(&self.state).line.is_empty()
+    }
+
+    /// Refuses what would make this cursor lag by more than `limit`; `done` as in [`Queue::passed`].
+    pub(crate) fn limit(&self, cursor: &str, limit: Limit, done: Totals) {
+        let mut state = lock(&self.state);
+        state.limits.retain(|limited| limited.cursor != cursor);
+        state.limits.push(Limited { cursor: cursor.to_owned(), limit, done: limit.of(done) });
+    }
+
+    /// Lets this cursor lag as it may.
+    pub(crate) fn unlimit(&self, cursor: &str) {
+        let mut state = lock(&self.state);
+        state.limits.retain(|limited| limited.cursor != cursor);
+        self.wake_writer(&state);
+    }
+
+    /// A cursor is done with all but what the log accepted beyond `done`.
+    pub(crate) fn passed(&self, cursor: &str, done: Totals) {
+        let mut state = lock(&self.state);
+        if let Some(limited) = state.limits.iter_mut().find(|limited| limited.cursor == cursor) {
+            // It only grows; two threads may come here in either order.
+            limited.done = limited.done.max(limited.limit.of(done));
+        }
+        if !state.line.is_empty() {
+            self.wake_writer(&state);
         }
     }
 
     /// Waits for work, at most until the deadline.
-    pub(crate) fn wait(&self, clock: &dyn Clock) -> Signal {
+    pub(crate) fn wait(&self) -> Signal {
         let mut state = lock(&self.state);
         loop {
-            if let Some(signal) = state.signal() {
+            let now = self.now();
+            if let Some(signal) = state.signal(&self.log, now) {
                 return signal;
             }
-            let left = state.deadline.map(|d| d.saturating_sub(clock.monotonic()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Signal::Deadline;
-            }
-            state.writer = Presence::Waits { until: state.deadline };
-            state = match left {
-                Some(left) => self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            let look = (!state.line.is_empty()).then_some(now + LOOK);
+            let until = [state.deadline, look].into_iter().flatten().min();
+            state.writer = Presence::Waits { until };
+            state = match until {
+                Some(until) => {
+                    let left = until.saturating_sub(now);
+                    self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
                 None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
             state.writer = Presence::Busy;
@@ -172,10 +293,8 @@ impl Queue {
 
     /// The work that there is now.
     #[cfg(test)]
-    pub(crate) fn poll(&self, clock: &dyn Clock) -> Option<Signal> {
-        let state = lock(&self.state);
-        let due = state.deadline.is_some_and(|d| d <= clock.monotonic());
-        state.signal().or(due.then_some(Signal::Deadline))
+    pub(crate) fn poll(&self) -> Option<Signal> {
+        lock(&self.state).signal(&self.log, self.now())
     }
 
     /// Bytes in the segment of the first frame that waits.
@@ -197,10 +316,28 @@ impl Queue {
         }
     }
 
-    /// These payload bytes wait no more.
-    pub(crate) fn settled(&self, bytes: u64) {
+    /// A group of frames waits no more; only `stored` of it counts as accepted.
+    pub(crate) fn settled(&self, group: Totals, stored: Totals) {
         let mut state = lock(&self.state);
-        state.waiting = state.waiting.saturating_sub(bytes);
+        state.waiting = state.waiting.saturating_sub(group.bytes);
+        state.accepted = state.accepted - (group - stored);
+    }
+
+    /// Answers a group that was not stored. Whose caller waits for room goes back to its place when there was none.
+    pub(crate) fn refused(&self, group: &mut Vec<Queued>, error: &Error) {
+        for queued in group.drain(..) {
+            let mut state = lock(&self.state);
+            match queued.patience {
+                // Asked under the lock: a caller who goes later finds its frame at its place.
+                Some(patience) if error.is_full() && !state.closed && !queued.ack.is_closed() => {
+                    state.line.insert(patience.place, queued);
+                }
+                _ => {
+                    drop(state);
+                    answer(queued.ack, Err(error.clone()));
+                }
+            }
+        }
     }
 
     /// Refuses appends until then, on the monotonic clock.
@@ -210,7 +347,11 @@ impl Queue {
 
     /// Takes appends again.
     pub(crate) fn admit(&self) {
-        lock(&self.state).refusing = None;
+        let mut state = lock(&self.state);
+        state.refusing = None;
+        if !state.line.is_empty() {
+            self.wake_writer(&state);
+        }
     }
 
     /// Whether nothing waits.
@@ -225,93 +366,105 @@ impl Queue {
         if state.stop != Some(Stop::Abandon) {
             state.stop = Some(stop);
         }
+        let line = std::mem::take(&mut state.line);
         drop(state);
         self.work.notify_one();
+        for queued in line.into_values() {
+            answer(queued.ack, Err(Error::closed(&self.log)));
+        }
     }
 
     /// The writer has ended: what still waits is answered.
     pub(crate) fn end(&self, log: &str) {
-        let frames = {
+        let (frames, line) = {
             let mut state = lock(&self.state);
             state.closed = true;
-            std::mem::take(&mut state.frames)
+            (std::mem::take(&mut state.frames), std::mem::take(&mut state.line))
         };
-        for queued in frames {
+        for queued in frames.into_iter().chain(line.into_values()) {
             answer(queued.ack, Err(Error::closed(log)));
         }
+    }
+}
+
+impl State {
+    /// What the writer has to do now.
+    fn signal(&mut self, log: &str, now: Duration) -> Option<Signal> {
+        if self.stop == Some(Stop::Abandon) {
+            return Some(Signal::Stop(Stop::Abandon));
+        }
+        self.let_in(log, now);
+        if !self.frames.is_empty() {
+            return Some(Signal::Frames);
+        }
+        let is_due = self.deadline.is_some_and(|deadline| deadline <= now);
+        self.stop.map(Signal::Stop).or(is_due.then_some(Signal::Deadline))
+    }
+
+    /// Why a frame cannot be queued now.
+    fn obstacle(&mut self, log: &str, now: Duration, queued: &Queued) -> Option<Error> {
+        if let Some((until, error)) = &self.refusing {
+            if now < *until {
+                return Some(error.clone());
+            }
+            // This one is the probe.
+            self.refusing = None;
+        }
+        if self.waiting > 0 && self.waiting + queued.payload.len() as u64 > MAX_WAITING {
+            return Some(self.busy(log));
+        }
+        self.limits.iter().find_map(|limited| limited.obstacle(log, self.accepted, queued.amount()))
+    }
+
+    fn busy(&self, log: &str) -> Error {
+        Kind::Busy { log: log.to_owned(), waiting: self.waiting, retry_after: BUSY_DELAY }.into()
+    }
+
+    /// What to tell somebody who leaves the line without having been let in.
+    fn reason(&mut self, log: &str, now: Duration, queued: &Queued) -> Error {
+        self.obstacle(log, now, queued).unwrap_or_else(|| self.busy(log))
+    }
+
+    fn take_in(&mut self, queued: Queued) {
+        self.waiting += queued.payload.len() as u64;
+        self.accepted = self.accepted + queued.amount();
+        self.frames.push_back(queued);
+    }
+
+    /// Lets in whom there is room for, in order, and sends away those whose time is up.
+    fn let_in(&mut self, log: &str, now: Duration) {
+        if self.line.is_empty() {
+            return;
+        }
+        let is_over = |queued: &Queued| queued.patience.is_some_and(|patience| patience.until <= now);
+        let over: Vec<u64> = self.line.iter().filter(|(_, queued)| is_over(queued)).map(|(place, _)| *place).collect();
+        for queued in over.iter().filter_map(|place| self.line.remove(place)).collect::<Vec<_>>() {
+            let error = self.reason(log, now, &queued);
+            answer(queued.ack, Err(error));
+        }
+        while let Some((place, queued)) = self.line.pop_first() {
+            if self.obstacle(log, now, &queued).is_some() {
+                self.line.insert(place, queued);
+                return;
+            }
+            self.take_in(queued);
+        }
+    }
+}
+
+impl Limited {
+    fn obstacle(&self, log: &str, accepted: Totals, frame: Totals) -> Option<Error> {
+        let (pending, most) = (self.limit.of(accepted).saturating_sub(self.done), self.limit.most());
+        if pending == 0 || pending.saturating_add(self.limit.of(frame)) <= most {
+            return None;
+        }
+        let (log, unit) = (log.to_owned(), self.limit.unit());
+        let limit = format!("cursor {} has {pending} {unit} to deliver and may have {most}", self.cursor);
+        Some(Kind::Full { log, limit, retry_after: LIMIT_DELAY }.into())
     }
 }
 
 /// Answers one append. Nobody may be waiting any more; the frame's fate does not depend on it.
 pub(crate) fn answer(ack: oneshot::Sender<Result<Appended, Error>>, result: Result<Appended, Error>) {
     drop(ack.send(result));
-}
-
-/// An append on its way to the disk: wait for it or await it.
-///
-/// Dropping it does not take the append back.
-#[must_use = "only a waited-for append is durable"]
-#[derive(Debug)]
-pub struct Ack(Answer);
-
-#[derive(Debug)]
-enum Answer {
-    Waiting(oneshot::Receiver<Result<Appended, Error>>),
-    Polled(oneshot::AsyncReceiver<Result<Appended, Error>>),
-    Taken,
-}
-
-impl Ack {
-    pub(crate) fn new(receiver: oneshot::Receiver<Result<Appended, Error>>) -> Self {
-        Self(Answer::Waiting(receiver))
-    }
-
-    /// Blocks until the frame is as durable as the log promises.
-    ///
-    /// # Errors
-    /// Full, when the disk or the log's cap refused it after all; poisoned, when a sync failed and the frame could
-    /// not be written elsewhere at once (it may still be stored later); closed.
-    pub fn wait(self) -> Result<Appended, Error> {
-        match self.0 {
-            Answer::Waiting(receiver) => receiver.recv().unwrap_or_else(|_| Err(gone())),
-            Answer::Polled(receiver) => block_on(receiver).unwrap_or_else(|_| Err(gone())),
-            Answer::Taken => Err(Error::invalid("the answer of this append was taken before")),
-        }
-    }
-}
-
-impl Future for Ack {
-    type Output = Result<Appended, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0 = match std::mem::replace(&mut self.0, Answer::Taken) {
-            Answer::Waiting(receiver) => Answer::Polled(receiver.into_future()),
-            other => other,
-        };
-        match &mut self.0 {
-            Answer::Polled(receiver) => Pin::new(receiver).poll(cx).map(|r| r.unwrap_or_else(|_| Err(gone()))),
-            _ => Poll::Ready(Err(Error::invalid("the answer of this append was taken before"))),
-        }
-    }
-}
-
-fn gone() -> Error {
-    Error::closed("(its writer ended)")
-}
-
-/// Waits for a future on this thread.
-fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    loop {
-        match Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
 }

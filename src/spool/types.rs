@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Durability;
+use super::{Durability, Limit};
 
 /// Where a cursor starts that has never been opened before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,27 @@ pub enum Need {
     Required,
     /// Frames may go before this cursor passed them when space is short, counted.
     Optional,
+}
+
+/// How a cursor is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CursorOptions {
+    /// Where it starts if it was never opened before.
+    pub start: Start,
+    /// Whether it holds data. May change from one time to the next.
+    pub need: Need,
+    /// How much it may have pending while it is open; `None`: all that the log holds. At the limit, a log that rejects
+    /// refuses appends as full on behalf of a required cursor. A log that drops its oldest, and any log for an optional
+    /// cursor, drops this cursor's oldest frames instead, counted, within 100 ms.
+    pub max_pending: Option<Limit>,
+}
+
+impl CursorOptions {
+    /// Without a limit.
+    #[must_use]
+    pub fn new(start: Start, need: Need) -> Self {
+        Self { start, need, max_pending: None }
+    }
 }
 
 /// Where an acknowledged frame stands.

@@ -15,7 +15,7 @@ use super::super::format::name_crc;
 use super::super::names;
 use super::super::stream::{Event, Met, Source, Stream};
 use super::super::view::Front;
-use super::super::{Batch, DeadLetter, Error, Frame, Need, Pending, Start};
+use super::super::{Batch, CursorOptions, DeadLetter, Error, Frame, Need, Pending, Start};
 use super::CursorCore;
 
 /// A durable reader of one log. Moves forward in memory with [`Cursor::next_batch`], durably with [`Cursor::ack`].
@@ -35,23 +35,24 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) fn open(log: Arc<LogCore>, name: &str, start: Start, need: Need) -> Result<Self, Error> {
+    pub(crate) fn open(log: Arc<LogCore>, name: &str, options: CursorOptions) -> Result<Self, Error> {
         if log.is_closed() {
             return Err(Error::closed(&log.name));
         }
-        let core = find_or_make(&log, name, start)?;
+        let core = find_or_make(&log, name, options.start)?;
         if core.claimed.swap(true, Ordering::AcqRel) {
             return Err(Error::invalid(format!("cursor {name} of log {} is open already", log.name)));
         }
         core.seen.store(true, Ordering::Relaxed);
         core.orphaned.store(false, Ordering::Relaxed);
-        lock(&core.state).slot.required = need == Need::Required;
+        lock(&core.state).slot.required = options.need == Need::Required;
         let stream = Stream::new(0, None, None);
         let mut cursor = Self { log, core, stream, held: None, moves: 0 };
         cursor.rewind();
         // Before a frame is read: a cursor that is not durable would start anew after a crash, and that it exists
         // is what keeps frames from being reclaimed.
         cursor.flush()?;
+        cursor.core.set_limit(&cursor.log, options.max_pending);
         Ok(cursor)
     }
 
@@ -92,6 +93,8 @@ impl Cursor {
                 break;
             }
         }
+        // What was missing is counted by now.
+        self.core.tell_passed(&self.log);
         Ok(if frames.is_empty() { None } else { Some(Batch { frames }) })
     }
 
@@ -151,6 +154,7 @@ impl Cursor {
         state.ack(first, last, parked);
         drop(state);
         self.core.set_dirty();
+        self.core.tell_passed(&self.log);
         if was_full {
             // A reader that waits for room among the intervals looks again.
             self.log.view.update(|_| {});
@@ -212,6 +216,7 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
+        self.core.set_limit(&self.log, None);
         self.core.claimed.store(false, Ordering::Release);
     }
 }

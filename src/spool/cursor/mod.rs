@@ -20,7 +20,7 @@ use super::core::LogCore;
 use super::env::lock;
 use super::format::Totals;
 use super::format::cursor::{Reason, Slot};
-use super::{Error, Pending};
+use super::{Error, Limit, Pending};
 
 /// A cursor of an open log, whether or not somebody has it open.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct CursorCore {
     pub(crate) seen: AtomicBool,
     /// Its exporter tried at least once in this run.
     pub(crate) tried: AtomicBool,
+    /// How much it may have pending while somebody has it open.
+    limit: Mutex<Option<Limit>>,
     /// Without an exporter for longer than `orphan_ttl`: it holds nothing any more.
     pub(crate) orphaned: AtomicBool,
 }
@@ -63,6 +65,7 @@ impl CursorCore {
             claimed: AtomicBool::new(false),
             seen: AtomicBool::new(false),
             tried: AtomicBool::new(false),
+            limit: Mutex::default(),
             orphaned: AtomicBool::new(false),
         }
     }
@@ -77,6 +80,28 @@ impl CursorCore {
 
     pub(crate) fn set_dirty(&self) {
         self.dirty.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        *lock(&self.limit)
+    }
+
+    /// Limits what it may have pending, or lets it lag as far as the log reaches.
+    pub(crate) fn set_limit(&self, log: &LogCore, limit: Option<Limit>) {
+        *lock(&self.limit) = limit;
+        match limit.filter(|_| log.refuses_for(self)) {
+            Some(limit) => log.queue.limit(&self.name, limit, lock(&self.state).passed()),
+            None => log.queue.unlimit(&self.name),
+        }
+        // Again: it may have been moved between the two.
+        self.tell_passed(log);
+    }
+
+    /// Tells those who wait for room how far it is.
+    fn tell_passed(&self, log: &LogCore) {
+        if self.limit().is_some() {
+            log.queue.passed(&self.name, lock(&self.state).passed());
+        }
     }
 
     /// Whether it keeps frames from being dropped.
@@ -113,11 +138,19 @@ impl CursorCore {
         totals: Totals,
         reason: Reason,
     ) -> Result<Totals, Error> {
-        let acked = {
+        let dropped = loop {
             let (from, before, intervals) = lock(&self.state).acked_unread(first_kept);
-            if intervals.is_empty() { Totals::default() } else { log.amount_in(from, before, &intervals, first_kept)? }
+            let acked = match intervals.is_empty() {
+                true => Totals::default(),
+                false => log.amount_in(from, before, &intervals, first_kept)?,
+            };
+            let mut state = lock(&self.state);
+            // A reader that went on meanwhile may have passed what was just added up.
+            if intervals.is_empty() || state.acked_unread(first_kept).0 == from {
+                break state.drop_before(first_kept, totals, acked, reason);
+            }
         };
-        let dropped = lock(&self.state).drop_before(first_kept, totals, acked, reason);
+        self.tell_passed(log);
         self.flush(log)?;
         Ok(dropped)
     }

@@ -53,6 +53,13 @@ impl State {
         Self { slot, window: VecDeque::new(), high, high_totals, moves: 0, resent: 0 }
     }
 
+    /// What the log had accepted before its start, and what it is done with since: all but its pending.
+    pub(crate) fn passed(&self) -> Totals {
+        let start = self.slot.start_totals;
+        let (items, bytes) = (self.slot.done_items(), self.slot.done_bytes);
+        Totals { frames: 0, items: start.items.saturating_add(items), bytes: start.bytes.saturating_add(bytes) }
+    }
+
     /// Whether this frame is to be handed out: it is neither done nor behind.
     pub(crate) fn wants(&self, sequence: u64) -> bool {
         sequence >= self.slot.position && !self.is_done(sequence)

@@ -143,12 +143,13 @@ impl Writer {
         };
         let mut group = std::mem::take(&mut self.taken);
         self.core.queue.take(room, &mut group);
-        let bytes = group.iter().map(|q| q.payload.len() as u64).sum();
+        let taken = group.iter().fold(Totals::default(), |sum, queued| sum + queued.amount());
+        let before = self.totals;
         match ready {
             Ok(()) => self.write_group(&mut group),
-            Err(error) => refuse(&mut group, &error),
+            Err(error) => self.core.queue.refused(&mut group, &error),
         }
-        self.core.queue.settled(bytes);
+        self.core.queue.settled(taken, self.totals - before);
         self.taken = group;
         self.core.queue.set_deadline(self.deadline());
     }
@@ -177,7 +178,7 @@ impl Writer {
         };
         match result {
             Ok(()) => self.settle(group),
-            Err(error) => refuse(group, &error),
+            Err(error) => self.core.queue.refused(group, &error),
         }
     }
 
@@ -393,12 +394,5 @@ impl Writer {
     fn close(&mut self) -> Result<(), Error> {
         self.ensure_sound()?;
         self.seal()
-    }
-}
-
-/// Answers a group that was not stored.
-fn refuse(group: &mut Vec<Queued>, error: &Error) {
-    for queued in group.drain(..) {
-        answer(queued.ack, Err(error.clone()));
     }
 }

@@ -35,7 +35,7 @@ impl Serving {
 impl Work for Serving {
     fn run(self: Box<Self>) -> Result<(), Error> {
         loop {
-            let signal = self.core.queue.wait(&*self.core.env.clock);
+            let signal = self.core.queue.wait();
             if let Some(end) = self.act(signal) {
                 return end;
             }
@@ -44,7 +44,7 @@ impl Work for Serving {
 
     #[cfg(test)]
     fn turn(&mut self) -> Option<Result<(), Error>> {
-        while let Some(signal) = self.core.queue.poll(&*self.core.env.clock) {
+        while let Some(signal) = self.core.queue.poll() {
             if let Some(end) = self.act(signal) {
                 return Some(end);
             }
