@@ -118,6 +118,14 @@ impl Flow {
         let due = |piece: &Piece| piece.not_before.is_none_or(|at| at <= now);
         let at = self.ready(now).or_else(|| self.queue.iter().position(due).filter(|_| last_resort))?;
         let mut piece = self.queue.remove(at)?;
+        // More than one frame within the limit were never put together.
+        if piece.items() > self.settings.max_batch_items
+            && let Some(parts) = piece.cut_after(self.settings.max_batch_items)
+        {
+            let (left, right) = self.replace(&piece, parts);
+            self.queue.push_front(right);
+            piece = left;
+        }
         // A single frame may be larger than a batch, but not than what the backend said to be too large.
         while self.has_learned() && piece.bytes() > self.max_batch {
             let Some((left, right)) = self.cut(&piece) else { break };
@@ -126,6 +134,22 @@ impl Flow {
         }
         self.in_flight += 1;
         Some(piece)
+    }
+
+    /// Forgets what is not in flight below this sequence: the log dropped it, and the cursor counted it as lost.
+    pub(super) fn forget_below(&mut self, position: u64) {
+        let is_behind = |piece: &Piece| piece.slices.iter().any(|slice| slice.sequence < position);
+        if !self.queue.iter().any(is_behind) {
+            return;
+        }
+        for mut piece in std::mem::take(&mut self.queue) {
+            if let Some(gone) = piece.split_below(position) {
+                self.done(&gone, 0);
+            }
+            if !piece.slices.is_empty() {
+                self.queue.push_back(piece);
+            }
+        }
     }
 
     /// When something may be sent that may not be sent now.
@@ -273,10 +297,15 @@ impl Flow {
 
     /// Cuts a piece in two that together stand for it.
     fn cut(&mut self, piece: &Piece) -> Option<(Piece, Piece)> {
-        let (left, right) = piece.cut()?;
+        let parts = piece.cut()?;
+        Some(self.replace(piece, parts))
+    }
+
+    /// Two pieces now stand for one.
+    fn replace(&mut self, piece: &Piece, (left, right): (Piece, Piece)) -> (Piece, Piece) {
         self.ledger.cut(&left, &right);
         self.held = (self.held + left.bytes() + right.bytes()).saturating_sub(piece.bytes());
-        Some((left, right))
+        (left, right)
     }
 
     fn queue_first(&mut self, (left, right): (Piece, Piece)) {

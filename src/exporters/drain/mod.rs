@@ -1,6 +1,6 @@
 //! The drain: moves a cursor's frames through a sink, with retries, splitting and parking.
 //!
-//! Frames of one signal are concatenated into a request, sent, and acked when the backend has them. What a failure
+//! Frames of one signal are concatenated into a request (`gather` says when and how many), sent, and acked when the backend has them. What a failure
 //! means is decided in `flow`: wait and try again, cut and try the parts, or write the records to the dead letters and
 //! go on. A record is acked only when it was delivered or its dead letter is durable.
 //!
@@ -9,6 +9,7 @@
 
 mod backoff;
 mod flow;
+mod gather;
 mod ledger;
 mod piece;
 mod run;

@@ -54,18 +54,32 @@ impl Slice {
         otlp::extract(signal, &self.frame, self.items.clone()).unwrap_or_else(|_| self.frame.clone())
     }
 
+    /// Its items and its frame's count, as the bytes have them: who appended the frame may have said otherwise.
+    fn counted(&self, signal: Signal) -> Option<(Range<u32>, u32)> {
+        if self.is_part {
+            return Some((self.items.clone(), self.frame_items));
+        }
+        let items = otlp::count(signal, &self.frame).ok()?;
+        Some((0..items, items))
+    }
+
     /// Two parts with at least one item each; `None` when it cannot be cut.
     fn cut(&self, signal: Signal) -> Option<(Self, Self)> {
-        let (range, frame_items) = if self.is_part {
-            (self.items.clone(), self.frame_items)
-        } else {
-            // Who appended the frame said how many items; only the bytes know.
-            let items = otlp::count(signal, &self.frame).ok()?;
-            (0..items, items)
-        };
+        let (range, frame_items) = self.counted(signal)?;
         let middle = otlp::middle(signal, &self.frame, range.clone()).ok()??;
+        Some(self.parts(range, frame_items, middle))
+    }
+
+    /// The first `items` and the rest; `None` when there is no rest, or no item can be found.
+    fn cut_after(&self, signal: Signal, items: u64) -> Option<(Self, Self)> {
+        let (range, frame_items) = self.counted(signal)?;
+        let at = range.start.checked_add(u32::try_from(items).ok()?)?;
+        (range.start < at && at < range.end).then(|| self.parts(range, frame_items, at))
+    }
+
+    fn parts(&self, range: Range<u32>, frame_items: u32, at: u32) -> (Self, Self) {
         let part = |items| Self { items, frame_items, is_part: true, ..self.clone() };
-        Some((part(range.start..middle), part(middle..range.end)))
+        (part(range.start..at), part(at..range.end))
     }
 }
 
@@ -126,8 +140,25 @@ impl Piece {
                 (left.to_vec(), right.to_vec())
             }
         };
-        let part = |slices| Self { slices, refused_at: None, not_before: None, ..self.clone() };
-        Some((part(left), part(right)))
+        Some((self.part(left), self.part(right)))
+    }
+
+    /// Of one frame with more items than these: these, and the rest.
+    pub(super) fn cut_after(&self, items: u64) -> Option<(Self, Self)> {
+        let [one] = self.slices.as_slice() else { return None };
+        let (left, right) = one.cut_after(self.signal, items)?;
+        Some((self.part(vec![left]), self.part(vec![right])))
+    }
+
+    /// Takes off what lies below this sequence.
+    pub(super) fn split_below(&mut self, position: u64) -> Option<Self> {
+        let (gone, kept): (Vec<Slice>, _) = self.slices.drain(..).partition(|slice| slice.sequence < position);
+        self.slices = kept;
+        (!gone.is_empty()).then(|| self.part(gone))
+    }
+
+    fn part(&self, slices: Vec<Slice>) -> Self {
+        Self { slices, refused_at: None, not_before: None, ..self.clone() }
     }
 
     /// Of several slices the one at which their bytes are best cut in two; never the first.

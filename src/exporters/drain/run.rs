@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Settings;
 use super::flow::{Flow, Parking};
+use super::gather::Gathered;
 use super::piece::Piece;
 use crate::exporters::{SendError, Sent, Sink, State, Status};
 use crate::otlp::Signal;
@@ -61,8 +62,8 @@ struct Drain<S> {
     status: Arc<Status>,
     sends: JoinSet<Result<Sent, SendError>>,
     in_flight: HashMap<Id, Piece>,
-    /// Frames that were read beyond the last piece, because their signal is another.
-    ahead: VecDeque<Frame>,
+    /// Frames that were read and are in no piece yet.
+    gathered: Gathered,
     /// Frames whose content is none of OTLP's signals: no exporter can send them.
     foreign: VecDeque<Frame>,
     /// Nothing is left to read until the log says so.
@@ -78,12 +79,12 @@ struct Drain<S> {
 impl<S: Sink> Drain<S> {
     fn new(sink: Arc<S>, settings: Settings, status: Arc<Status>) -> Self {
         Self {
+            gathered: Gathered::new(settings.clone()),
             flow: Flow::new(settings),
             sink,
             status,
             sends: JoinSet::new(),
             in_flight: HashMap::new(),
-            ahead: VecDeque::new(),
             foreign: VecDeque::new(),
             is_dry: false,
             dry_until: None,
@@ -96,7 +97,9 @@ impl<S: Sink> Drain<S> {
     async fn turn(&mut self, mut cursor: Cursor) -> Cursor {
         loop {
             cursor = self.settle(cursor).await;
-            let now = Instant::now();
+            let (now, position) = (Instant::now(), cursor.position());
+            self.gathered.forget_below(position);
+            self.flow.forget_below(position);
             if let Some(piece) = self.flow.next(now, false) {
                 self.send(piece);
             } else if self.can_read(now) {
@@ -111,8 +114,8 @@ impl<S: Sink> Drain<S> {
     }
 
     fn can_read(&self, now: Instant) -> bool {
-        let has_frames = !self.ahead.is_empty() || (!self.is_dry && self.disk_pause.is_none_or(|until| until <= now));
-        has_frames && self.flow.wants_more(now)
+        let may_ask = !self.is_dry && self.disk_pause.is_none_or(|until| until <= now);
+        (may_ask || self.gathered.is_ripe(now, self.flow.max_batch())) && self.flow.wants_more(now)
     }
 
     fn woken(&mut self) {
@@ -126,7 +129,9 @@ impl<S: Sink> Drain<S> {
 
     fn wake_at(&self) -> Option<Instant> {
         let now = Instant::now();
-        self.flow.wake_at(now).into_iter().chain(self.disk_pause).chain(self.dry_until).min()
+        // What is ripe already waits for the flow, not for the time.
+        let due = self.gathered.due().filter(|due| *due > now);
+        self.flow.wake_at(now).into_iter().chain(self.disk_pause).chain(self.dry_until).chain(due).min()
     }
 
     fn send(&mut self, piece: Piece) {
@@ -239,30 +244,45 @@ impl<S: Sink> Drain<S> {
         self.flow.parked(parking);
     }
 
-    /// Reads the next frames and makes one piece of those of the first signal.
+    /// Makes a piece of what is ripe; else reads the next frames.
     async fn read(&mut self, mut cursor: Cursor) -> Cursor {
-        if self.ahead.is_empty() {
-            let max_batch = self.flow.max_batch();
-            let (returned, result) = blocking(cursor, move |cursor| cursor.next_batch(max_batch)).await;
+        let max_batch = self.flow.max_batch();
+        if !self.gathered.is_ripe(Instant::now(), max_batch) {
+            let room = self.gathered.room(max_batch);
+            let (returned, result) = blocking(cursor, move |cursor| cursor.next_batch(room)).await;
             cursor = returned;
             match result {
                 Ok(Some(batch)) => {
-                    self.ahead.extend(batch.frames);
+                    self.gathered.add(batch.frames, Instant::now());
                     self.dry_until = None;
                 }
                 Ok(None) => self.is_dry = true,
                 Err(error) => self.disk_failed("the log cannot be read", &error),
             }
         }
-        let Some(first) = self.ahead.front() else { return cursor };
-        let tag = first.content;
-        let count = self.ahead.iter().take_while(|frame| frame.content == tag).count();
-        let frames: Vec<Frame> = self.ahead.drain(..count).collect();
+        if let Some(batch) = self.gathered.take(Instant::now(), max_batch) {
+            self.add(batch);
+        }
+        cursor
+    }
+
+    fn add(&mut self, (tag, frames): (u8, Vec<Frame>)) {
         match Signal::from_tag(tag) {
             Some(signal) => self.flow.add(signal, frames),
             None => self.foreign.extend(frames),
         }
-        cursor
+    }
+
+    /// What waits for more goes out with the stop: nothing more will come. What a stop leaves is on disk.
+    fn send_rest(&mut self) {
+        if self.flow.is_well()
+            && let Some(batch) = self.gathered.take_now(self.flow.max_batch())
+        {
+            self.add(batch);
+            if let Some(piece) = self.flow.next(Instant::now(), false) {
+                self.send(piece);
+            }
+        }
     }
 
     fn disk_failed(&mut self, what: &str, error: &Error) {
@@ -272,6 +292,7 @@ impl<S: Sink> Drain<S> {
     }
 
     async fn stop(mut self, cursor: Cursor) -> Cursor {
+        self.send_rest();
         let in_time = async {
             while self.flow.is_well()
                 && let Some(joined) = self.sends.join_next_with_id().await

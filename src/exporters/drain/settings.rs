@@ -39,8 +39,18 @@ pub struct Settings {
     pub retry: RetrySettings,
     /// `sending_queue.num_consumers`: requests in flight. Default 1.
     pub requests_in_flight: usize,
-    /// `sending_queue.batch.max_size` in bytes: frames are concatenated up to this. Default 2 MiB.
+    /// `sending_queue.batch.max_size` in bytes: frames are concatenated up to this; a larger one goes alone. Default
+    /// 2 MiB.
     pub max_batch_bytes: usize,
+    /// `sending_queue.batch.max_size` in items: frames are concatenated up to this; one with more is cut. Default: no
+    /// limit.
+    pub max_batch_items: u64,
+    /// `sending_queue.batch.min_size` in bytes: fewer wait for more, `flush_timeout` at most. Default 0.
+    pub min_batch_bytes: usize,
+    /// `sending_queue.batch.min_size` in items; as above. Default 0.
+    pub min_batch_items: u64,
+    /// `sending_queue.batch.flush_timeout`: how long what was read waits for more. Default 200 ms.
+    pub flush_timeout: Duration,
     /// `permanent_errors: park`: the specification's letter; refusals are parked at once.
     pub park_permanent_errors: bool,
 }
@@ -51,6 +61,10 @@ impl Default for Settings {
             retry: RetrySettings::default(),
             requests_in_flight: 1,
             max_batch_bytes: 2 << 20,
+            max_batch_items: u64::MAX,
+            min_batch_bytes: 0,
+            min_batch_items: 0,
+            flush_timeout: Duration::from_millis(200),
             park_permanent_errors: false,
         }
     }

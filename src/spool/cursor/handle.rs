@@ -184,6 +184,12 @@ impl Cursor {
         Ok(())
     }
 
+    /// Every frame below this sequence is done: delivered, parked, dropped or skipped.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        lock(&self.core.state).slot.position
+    }
+
     /// Back to the oldest frame that is not acked.
     pub fn rewind(&mut self) {
         let state = lock(&self.core.state);

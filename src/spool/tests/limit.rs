@@ -162,7 +162,7 @@ fn who_waits_is_let_in_in_order() {
 
 /// Delivers until every ack is answered; in `seen` what was delivered.
 fn until_all(acks: Vec<Ack>, cursor: &mut Cursor, seen: &mut Vec<u64>) {
-    let waiting = std::thread::spawn(move || acks.into_iter().for_each(|ack| drop(ack.wait().unwrap())));
+    let waiting = std::thread::spawn(move || acks.into_iter().for_each(|ack| assert!(ack.wait().is_ok())));
     while !waiting.is_finished() || cursor.pending().items > 0 {
         if !cursor.wait_readable(Duration::from_millis(10)) {
             continue;

@@ -398,8 +398,10 @@ proptest! {
         outage_minutes in 0..30u64,
         limit in 3..40usize,
         in_flight in 1..4usize,
+        max_items in prop_oneof![Just(u64::MAX), 1..20u64],
     ) {
-        let mut world = World::new(Settings { requests_in_flight: in_flight, ..settings() });
+        let settings = Settings { requests_in_flight: in_flight, max_batch_items: max_items, ..settings() };
+        let mut world = World::new(settings);
         let mut total = 0;
         for (i, frames) in batches.iter().enumerate() {
             let frames: Vec<_> = frames.iter().enumerate().map(|(j, n)| numbered(&format!("{i}-{j}"), *n)).collect();

@@ -1,6 +1,7 @@
 //! The drain against backends of every temper: decisions in virtual time, and the loop with a real log.
 
 mod decisions;
+mod gathering;
 mod with_a_log;
 
 use bytes::Bytes;

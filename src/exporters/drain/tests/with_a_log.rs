@@ -19,25 +19,30 @@ use crate::spool::{
 type Answer = Box<dyn Fn(&[String]) -> Option<Result<Sent, SendError>> + Send + Sync>;
 
 /// A backend that answers as told; no answer hangs for ever.
-struct Backend {
+pub(super) struct Backend {
     answer: Mutex<Arc<Answer>>,
-    taken: Mutex<Vec<Vec<String>>>,
+    pub(super) taken: Mutex<Vec<Vec<String>>>,
 }
 
 impl Backend {
-    fn new(answer: impl Fn(&[String]) -> Option<Result<Sent, SendError>> + Send + Sync + 'static) -> Arc<Self> {
+    pub(super) fn new(
+        answer: impl Fn(&[String]) -> Option<Result<Sent, SendError>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self { answer: Mutex::new(Arc::new(Box::new(answer))), taken: Mutex::default() })
     }
 
-    fn well() -> Arc<Self> {
+    pub(super) fn well() -> Arc<Self> {
         Self::new(|_| Some(Ok(Sent::default())))
     }
 
-    fn answers(&self, answer: impl Fn(&[String]) -> Option<Result<Sent, SendError>> + Send + Sync + 'static) {
+    pub(super) fn answers(
+        &self,
+        answer: impl Fn(&[String]) -> Option<Result<Sent, SendError>> + Send + Sync + 'static,
+    ) {
         *self.answer.lock().unwrap() = Arc::new(Box::new(answer));
     }
 
-    fn records(&self) -> Vec<String> {
+    pub(super) fn records(&self) -> Vec<String> {
         self.taken.lock().unwrap().concat()
     }
 }
@@ -60,18 +65,18 @@ impl Sink for Backend {
 }
 
 /// A log in a directory of its own.
-struct Lab {
+pub(super) struct Lab {
     directory: tempfile::TempDir,
     spool: Spool,
-    log: Log,
+    pub(super) log: Log,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Options::default().log)
     }
 
-    fn with(options: LogOptions) -> Self {
+    pub(super) fn with(options: LogOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::open(directory.path(), Options::default()).unwrap();
         let log = spool.log_with("logs", options).unwrap();
@@ -79,7 +84,7 @@ impl Lab {
     }
 
     /// The cursor's account, which must close.
-    fn account(&self) -> CursorInspection {
+    pub(super) fn account(&self) -> CursorInspection {
         let log = self.spool.inspect().unwrap().logs.into_iter().find(|log| log.name == "logs").unwrap();
         let account = log.cursors.into_iter().find(|cursor| cursor.name == "backend").unwrap();
         let dropped: u64 = account.dropped_items.iter().map(|(_, items)| items).sum();
@@ -100,7 +105,7 @@ impl Lab {
         letters
     }
 
-    fn append(&self, texts: &[String]) {
+    pub(super) fn append(&self, texts: &[String]) {
         self.log.append(Signal::Logs.tag(), request(texts), texts.len() as u32).unwrap().wait().unwrap();
     }
 
@@ -119,7 +124,7 @@ impl Lab {
     }
 }
 
-fn quick() -> Settings {
+pub(super) fn quick() -> Settings {
     let retry = RetrySettings {
         initial_interval: Duration::from_millis(10),
         max_interval: Duration::from_millis(40),
@@ -129,18 +134,18 @@ fn quick() -> Settings {
 }
 
 /// A drain that runs.
-struct Running {
+pub(super) struct Running {
     status: Arc<Status>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Cursor>,
 }
 
 impl Running {
-    fn start(lab: &Lab, backend: &Arc<Backend>, settings: Settings) -> Self {
+    pub(super) fn start(lab: &Lab, backend: &Arc<Backend>, settings: Settings) -> Self {
         Self::with(lab.cursor(), backend, settings)
     }
 
-    fn with(cursor: Cursor, backend: &Arc<Backend>, settings: Settings) -> Self {
+    pub(super) fn with(cursor: Cursor, backend: &Arc<Backend>, settings: Settings) -> Self {
         let status = Arc::new(Status::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move { drop(stopped.await) };
@@ -148,14 +153,14 @@ impl Running {
         Self { status, stop, task }
     }
 
-    async fn stop(self) -> Cursor {
+    pub(super) async fn stop(self) -> Cursor {
         drop(self.stop);
         tokio::time::timeout(Duration::from_secs(5), self.task).await.expect("the drain did not stop").unwrap()
     }
 }
 
 /// Waits for a condition, ten seconds at most.
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
