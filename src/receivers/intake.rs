@@ -1,7 +1,8 @@
 //! Where receivers put what they received: every log that a pipeline gave them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -11,8 +12,19 @@ use crate::spool::{Ack, Error, Log};
 /// The logs behind one receiver: one per pipeline that names it.
 #[derive(Clone, Debug, Default)]
 pub struct Intake {
-    logs: Vec<(Signal, Log)>,
+    logs: Vec<Way>,
     counts: Arc<[Counts; 3]>,
+    /// Nobody is to wait for room any more.
+    is_stopping: Arc<AtomicBool>,
+}
+
+/// One log, and what it is given.
+#[derive(Clone, Debug)]
+struct Way {
+    signal: Signal,
+    log: Log,
+    /// Who can wait does when it is full.
+    waits: bool,
 }
 
 /// What became of one signal's items; both only grow.
@@ -40,7 +52,15 @@ impl Intake {
     /// An intake that writes to these logs.
     #[must_use]
     pub fn new(logs: Vec<(Signal, Log)>) -> Self {
-        Self { logs, counts: Arc::default() }
+        let way = |(signal, log)| Way { signal, log, waits: false };
+        Self { logs: logs.into_iter().map(way).collect(), counts: Arc::default(), is_stopping: Arc::default() }
+    }
+
+    /// Has those who can wait do so when one of these logs is full (`block_on_overflow`).
+    #[must_use]
+    pub fn waiting_at(mut self, waits: impl Fn(&Log) -> bool) -> Self {
+        self.logs.iter_mut().for_each(|way| way.waits = waits(&way.log));
+        self
     }
 
     /// Writes to other logs, and goes on counting.
@@ -52,7 +72,7 @@ impl Intake {
     /// Whether any pipeline takes this signal.
     #[must_use]
     pub fn accepts(&self, signal: Signal) -> bool {
-        self.logs.iter().any(|(s, _)| *s == signal)
+        self.logs.iter().any(|way| way.signal == signal)
     }
 
     /// What became of this signal's items since start.
@@ -68,13 +88,49 @@ impl Intake {
     /// # Errors
     /// What [`Log::append`] answers: full, busy, poisoned, too large.
     pub fn append(&self, signal: Signal, payload: &Bytes, items: u32) -> Result<Stored, Error> {
-        let acks: Result<Vec<Ack>, Error> = self
-            .logs
-            .iter()
-            .filter(|(s, _)| *s == signal)
-            .map(|(_, log)| log.append(signal.tag(), payload.clone(), items))
-            .collect();
-        match acks {
+        self.append_to(signal, items, |way| way.log.append(signal.tag(), payload.clone(), items))
+    }
+
+    /// As [`Intake::append`], for who can wait: where a log is full whose senders are to wait for room, [`Stored`]
+    /// waits, until `until` or [`Intake::stop_waiting`]. Dropping it before takes the request back from that log.
+    ///
+    /// # Errors
+    /// As [`Intake::append`].
+    pub fn append_when_room(
+        &self,
+        signal: Signal,
+        payload: &Bytes,
+        items: u32,
+        until: Instant,
+    ) -> Result<Stored, Error> {
+        let stored = self.append_to(signal, items, |way| match way.waits {
+            true => way.log.append_when_room(signal.tag(), payload.clone(), items, until),
+            false => way.log.append(signal.tag(), payload.clone(), items),
+        });
+        // Looked at only now: a stop either sees us in the line or is seen here.
+        if self.is_stopping.load(Ordering::SeqCst) {
+            self.refuse_waiting();
+        }
+        stored
+    }
+
+    /// Refuses those who wait for room, now and from now on: a stop waits for no backend.
+    pub fn stop_waiting(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        self.refuse_waiting();
+    }
+
+    fn refuse_waiting(&self) {
+        self.logs.iter().filter(|way| way.waits).for_each(|way| way.log.refuse_waiting());
+    }
+
+    fn append_to(
+        &self,
+        signal: Signal,
+        items: u32,
+        append: impl Fn(&Way) -> Result<Ack, Error>,
+    ) -> Result<Stored, Error> {
+        match self.logs.iter().filter(|way| way.signal == signal).map(append).collect::<Result<Vec<Ack>, Error>>() {
             Ok(acks) => Ok(Stored { acks, signal, items, counts: Arc::clone(&self.counts) }),
             Err(error) => {
                 self.counts(signal).refused.fetch_add(u64::from(items), Ordering::Relaxed);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::{Compression, LogExporter, RetrySettings, SetupError, Tls};
 use crate::exporters::{drain, otlp};
-use crate::spool::{self, LogOptions, Options};
+use crate::spool::{self, Limit, LogOptions, Options};
 
 /// Where the OTLP specification says a gRPC endpoint is, when nobody says otherwise.
 const ENDPOINT: &str = "http://localhost:4317";
@@ -57,6 +57,15 @@ pub struct LogExporterBuilder {
     tls: Option<Tls>,
     retry: RetrySettings,
     options: Options,
+    queue: Queue,
+}
+
+/// What waits for the endpoint, and what happens when it is too much.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Queue {
+    pub(super) max_pending: Option<Limit>,
+    /// How long `export` waits for room.
+    pub(super) wait: Duration,
 }
 
 impl Default for LogExporterBuilder {
@@ -72,6 +81,7 @@ impl Default for LogExporterBuilder {
             // Sooner than an agent: an application may not run for long.
             retry: RetrySettings { initial_interval: Duration::from_secs(1), ..RetrySettings::default() },
             options: Options { log, max_size: Some(MAX_SIZE), ..Options::default() },
+            queue: Queue::default(),
         }
     }
 }
@@ -129,6 +139,20 @@ impl LogExporterBuilder {
         self
     }
 
+    /// How much may wait for the endpoint. Default: what the log has room for. Beyond it new batches are refused, or with
+    /// [`OnFull::DropOldest`](crate::spool::OnFull) the oldest records are dropped.
+    pub fn max_pending(mut self, limit: Limit) -> Self {
+        self.queue.max_pending = Some(limit);
+        self
+    }
+
+    /// Has `export` wait for room, so long at most, instead of being refused at once. The batch processor waits with it
+    /// and drops what its own queue cannot hold; with the simple one, so does the program. Default zero.
+    pub fn block_on_overflow(mut self, at_most: Duration) -> Self {
+        self.queue.wait = at_most;
+        self
+    }
+
     /// Opens the log and starts to deliver what it holds. Blocks on the disk; works inside and outside of a runtime.
     ///
     /// # Errors
@@ -141,7 +165,7 @@ impl LogExporterBuilder {
         let client = otlp::Otlp::new(self.client_settings(&Environment(variable))?)?;
         let directory = self.directory.ok_or(BuildError::NoDirectory)?;
         let drain = drain::Settings { retry: self.retry, ..drain::Settings::default() };
-        LogExporter::open(&directory, self.options, client, drain)
+        LogExporter::open(&directory, self.options, self.queue, client, drain)
     }
 
     pub(super) fn client_settings<F: Fn(&str) -> Option<String>>(

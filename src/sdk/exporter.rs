@@ -15,12 +15,13 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::LogBatch;
 use prost::Message as _;
 
+use super::builder::Queue;
 use super::delivery::Delivery;
 use super::{BuildError, LogExporterBuilder};
 use crate::exporters::otlp::Otlp;
 use crate::exporters::{State, Status, drain};
 use crate::otlp::Signal;
-use crate::spool::{Ack, Error, Log, Need, Options, Spool, Start};
+use crate::spool::{Ack, CursorOptions, Error, Log, Need, Options, Spool, Start};
 
 /// The log that records are written to.
 const LOG: &str = "logs";
@@ -43,6 +44,8 @@ pub struct LogExporter {
     resource: ResourceAttributesWithSchema,
     /// None after shutdown.
     running: Mutex<Option<Running>>,
+    /// How long a batch waits for room.
+    wait: Duration,
     status: Arc<Status>,
     /// Items handed to the log, and those that it held at the start.
     accepted: AtomicU64,
@@ -66,18 +69,21 @@ impl LogExporter {
     pub(super) fn open(
         directory: &Path,
         options: Options,
+        queue: Queue,
         client: Otlp,
         drain: drain::Settings,
     ) -> Result<Self, BuildError> {
         let spool = Spool::open(directory, options)?;
         let log = spool.log(LOG)?;
-        let cursor = log.cursor(CURSOR, Start::Oldest, Need::Required)?;
+        let Queue { max_pending, wait } = queue;
+        let cursor =
+            log.cursor_with(CURSOR, CursorOptions { start: Start::Oldest, need: Need::Required, max_pending })?;
         let accepted = AtomicU64::new(cursor.pending().items);
         let delivery = Delivery::start(cursor, client, drain).map_err(BuildError::Thread)?;
         let status = Arc::clone(delivery.status());
         let running = Mutex::new(Some(Running { spool, log, delivery }));
         let (resource, refused) = (ResourceAttributesWithSchema::default(), AtomicU64::new(0));
-        Ok(Self { resource, running, status, accepted, refused })
+        Ok(Self { resource, running, wait, status, accepted, refused })
     }
 
     /// How delivery goes: what was sent and parked, and the endpoint's last error.
@@ -89,7 +95,8 @@ impl LogExporter {
     fn append(&self, payload: Bytes, items: u32) -> Result<Ack, OTelSdkError> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let log = &running.as_ref().ok_or(OTelSdkError::AlreadyShutdown)?.log;
-        let ack = log.append(Signal::Logs.tag(), payload, items).map_err(failure)?;
+        let until = Instant::now() + self.wait;
+        let ack = log.append_when_room(Signal::Logs.tag(), payload, items, until).map_err(failure)?;
         self.accepted.fetch_add(items.into(), Ordering::Relaxed);
         Ok(ack)
     }
@@ -140,7 +147,8 @@ impl LogExporter {
 }
 
 impl opentelemetry_sdk::logs::LogExporter for LogExporter {
-    /// Encodes the batch, appends it to the log, and returns when it is durable.
+    /// Encodes the batch, appends it to the log, and returns when it is durable. Waits for room first if it was built
+    /// with [`LogExporterBuilder::block_on_overflow`].
     ///
     /// # Errors
     /// `AlreadyShutdown`, or `InternalFailure` with the log's message: full, the disk fails, a batch above the limit
@@ -153,7 +161,10 @@ impl opentelemetry_sdk::logs::LogExporter for LogExporter {
         let resource_logs = group_logs_by_resource_and_scope(&batch, &self.resource);
         let payload = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
         let answer = match self.append(payload.into(), items) {
-            Ok(ack) => ack.await.map(drop).map_err(failure),
+            Ok(ack) => ack.await.map(drop).map_err(|error| {
+                self.accepted.fetch_sub(items.into(), Ordering::Relaxed);
+                failure(error)
+            }),
             Err(error) => Err(error),
         };
         self.tell(items, &answer);

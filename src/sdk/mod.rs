@@ -29,3 +29,4 @@ pub use exporter::LogExporter;
 
 pub use crate::exporters::drain::RetrySettings;
 pub use crate::exporters::otlp::{Compression, SetupError, Tls};
+pub use crate::spool::Limit;

@@ -13,7 +13,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, LogProcessor, SdkLogRecord, SdkLoggerProvider};
 use tidegate::otlp::Signal;
 use tidegate::otlp::record::Request;
-use tidegate::sdk::{BuildError, LogExporter};
+use tidegate::sdk::{BuildError, Limit, LogExporter};
 use tidegate::spool::{From, LogOptions, Options, Reader};
 
 use crate::backend::Backend;
@@ -206,4 +206,31 @@ impl LogProcessor for Handing {
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         self.exporter.shutdown_with_timeout(timeout)
     }
+}
+
+#[test]
+fn with_block_on_overflow_a_batch_waits_for_room_and_is_refused_after_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = nobody();
+    let short = Duration::from_millis(100);
+    let limited = |wait| {
+        let limited = builder(dir.path(), format!("http://{address}")).max_pending(Limit::Items(1));
+        simple(limited.block_on_overflow(wait).build().unwrap())
+    };
+    let provider = limited(short);
+    emit(&provider, "a");
+    let begun = Instant::now();
+    emit(&provider, "refused");
+    assert!(begun.elapsed() >= short, "{:?}", begun.elapsed());
+    provider.shutdown().unwrap();
+
+    let provider = limited(LIMIT);
+    let waiting = {
+        let provider = provider.clone();
+        std::thread::spawn(move || emit(&provider, "b"))
+    };
+    let backend = Backend::start_at(address);
+    waiting.join().unwrap();
+    wait_for_ids(&backend, &["a", "b"]);
+    provider.shutdown().unwrap();
 }

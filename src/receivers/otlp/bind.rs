@@ -96,6 +96,7 @@ impl Bound {
         };
         let stopping = async {
             shutdown.await;
+            intake.stop_waiting();
             drop(stop);
         };
         tokio::join!(servers, stopping);

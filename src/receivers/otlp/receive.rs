@@ -15,18 +15,21 @@ use super::refusal::Refusal;
 use crate::otlp::{self, Signal};
 use crate::receivers::Intake;
 
-/// How long a request may take before its records are on their way to the disk.
+/// How long a request may take at each step of its way to the disk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     /// Waiting for memory; then it is sent away.
     pub(super) admit: Duration,
     /// Arriving.
     pub(super) body: Duration,
+    /// Waiting for room in a log whose senders wait (`block_on_overflow`). A sender that gives up before is noticed at
+    /// once; this ends those that vanished without a word.
+    pub(super) room: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { admit: Duration::from_secs(10), body: Duration::from_secs(30) }
+        Self { admit: Duration::from_secs(10), body: Duration::from_secs(30), room: Duration::from_secs(300) }
     }
 }
 
@@ -100,7 +103,8 @@ impl Receive {
         };
         let (items, message, _permit) = opened?;
         if items > 0 {
-            self.intake.append(signal, &message.into(), items)?.durable().await?;
+            let until = std::time::Instant::now() + self.patience.room;
+            self.intake.append_when_room(signal, &message.into(), items, until)?.durable().await?;
         }
         Ok(())
     }

@@ -418,7 +418,8 @@ async fn requests_together_hold_no_more_than_is_admitted() {
 
 /// Gives up quickly.
 fn impatient(admission: Admission) -> Lab {
-    let patience = Patience { admit: Duration::from_millis(50), body: Duration::from_millis(300) };
+    let patience =
+        Patience { admit: Duration::from_millis(50), body: Duration::from_millis(300), ..Patience::default() };
     Lab::with_patience(&[Signal::Logs], Options::default().log, admission, patience)
 }
 
