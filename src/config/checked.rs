@@ -8,7 +8,7 @@ use super::{Id, Note, PipelineId};
 use crate::exporters::{debug, drain, file, otlp as otlp_exporter};
 use crate::extensions::health_check;
 use crate::receivers::{kernel, otlp as otlp_receiver};
-use crate::spool::{LogOptions, Need, Options, Start};
+use crate::spool::{Limit, LogOptions, Need, Options, Start};
 
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,15 @@ pub struct Config {
     pub notes: Vec<Note>,
 }
 
+impl Config {
+    /// Whether those who send to this pipeline wait when it is full: one of its exporters says so.
+    #[must_use]
+    pub fn waits_for_room(&self, pipeline: &Pipeline) -> bool {
+        let exporters = pipeline.exporters.iter().filter_map(|id| self.exporters.get(id));
+        exporters.into_iter().any(|exporter| exporter.block_on_overflow)
+    }
+}
+
 /// A receiver and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Receiver {
@@ -53,6 +62,10 @@ pub struct Exporter {
     pub start: Start,
     /// `required`: whether the cursor holds data that a full log would otherwise drop. Default true; `debug` false.
     pub need: Need,
+    /// `sending_queue.queue_size` in items or bytes: how much its cursor may have pending.
+    pub max_pending: Option<Limit>,
+    /// `sending_queue.block_on_overflow`: who can wait does when its pipeline is full.
+    pub block_on_overflow: bool,
 }
 
 /// The settings of an exporter, by type.

@@ -12,7 +12,7 @@ use super::receivers::left;
 use super::{StartError, Stop};
 use crate::config::{Config, Exporter, ExporterSettings, Id, Pipeline};
 use crate::exporters::{Sink, Status, debug, drain, file, otlp};
-use crate::spool::{Cursor, Log, Need, Start};
+use crate::spool::{Cursor, CursorOptions, Log, Need, Start};
 
 /// One exporter of one pipeline at work.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ pub(super) fn start(config: &Config, logs: &BTreeMap<String, Log>, own: &Log) ->
             let (Some(log), Some(exporter)) = (logs.get(&pipeline.log), config.exporters.get(id)) else { continue };
             let Some(sink) = sinks.get(id) else { continue };
             let name = pipeline.cursor_name(id);
-            let cursor = log.cursor(&name, exporter.start, exporter.need)?;
+            let Exporter { start, need, max_pending, .. } = *exporter;
+            let cursor = log.cursor_with(&name, CursorOptions { start, need, max_pending })?;
             let losses = own.cursor(&name, Start::Newest, Need::Optional)?;
             ready.push(Work { pipeline, id, exporter, sink, cursor, losses_of: None });
             ready.push(Work { pipeline, id, exporter, sink, cursor: losses, losses_of: Some(pipeline.log.clone()) });
@@ -107,7 +108,11 @@ impl Work<'_> {
         let (name, pending) = (cursor.name().to_owned(), cursor.pending().items);
         // At the level of errors, so that warnings are not without it when only those are wanted.
         let span = tracing::error_span!("exporter", %id, pipeline = %pipeline.id);
-        let (settings, status, stop) = (exporter.drain.clone(), Arc::default(), Stop::new());
+        let (mut settings, status, stop) = (exporter.drain.clone(), Arc::default(), Stop::new());
+        if losses_of.is_some() {
+            // A loss is told when it is known, not when there are many.
+            (settings.min_batch_items, settings.min_batch_bytes) = (0, 0);
+        }
         let task = Task { cursor, settings, status, stop, losses_of, span };
         let (status, stop) = (Arc::clone(&task.status), task.stop.clone());
         let task = match sink {

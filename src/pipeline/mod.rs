@@ -156,7 +156,8 @@ fn intakes(config: &Config, logs: &BTreeMap<String, Log>, before: &BTreeMap<Id, 
     let intake = |receiver: &Id| {
         let named = config.pipelines.iter().filter(|pipeline| pipeline.receivers.contains(receiver));
         let logs = named.filter_map(|p| Some((p.id.signal(), logs.get(&p.log)?.clone()))).collect();
-        before.get(receiver).cloned().unwrap_or_default().with_logs(logs)
+        let waits = |log: &Log| config.pipelines.iter().any(|p| p.log == log.name() && config.waits_for_room(p));
+        before.get(receiver).cloned().unwrap_or_default().with_logs(logs).waiting_at(waits)
     };
     config.receivers.keys().map(|id| (id.clone(), intake(id))).collect()
 }

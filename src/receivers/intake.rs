@@ -66,7 +66,7 @@ impl Intake {
     /// Writes to other logs, and goes on counting.
     #[must_use]
     pub fn with_logs(self, logs: Vec<(Signal, Log)>) -> Self {
-        Self { logs, ..self }
+        Self { counts: self.counts, ..Self::new(logs) }
     }
 
     /// Whether any pipeline takes this signal.

@@ -17,6 +17,7 @@ mod data_directory;
 mod delivery;
 mod health;
 mod metrics;
+mod overflow;
 mod ports;
 mod reload;
 mod spool;

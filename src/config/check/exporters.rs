@@ -1,33 +1,32 @@
-//! The exporters' settings.
+//! The exporters' settings. `sending_queue` is in `queue`.
 
 use std::time::Duration;
 
+use super::queue::{Queue, Storage, sending_queue};
 use super::registry::Registry;
-use crate::config::checked::{Exporter, ExporterSettings};
+use crate::config::checked::{Exporter, ExporterSettings, Pipeline};
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
 use crate::config::network::{Backend, backend, headers};
-use crate::config::source::At;
-use crate::config::units::{duration, positive_duration, size};
-use crate::config::values::{boolean, integer, integer_u32, integer_usize, number, one_of, path, word};
+use crate::config::units::{duration, positive_duration};
+use crate::config::values::{boolean, integer, integer_u32, number, one_of, path, word};
 use crate::exporters::{debug, drain, file, otlp};
-use crate::spool::{Need, Start};
+use crate::spool::{Need, OnFull, Start};
 
 /// An exporter, and the storage extension that its queue names.
 #[derive(Debug)]
 pub(super) struct Typed {
     pub(super) exporter: Exporter,
-    /// What was typed as `sending_queue.storage`, and where.
-    pub(super) storage: Option<(String, At, String)>,
+    pub(super) storage: Option<Storage>,
 }
 
 pub(super) fn exporter(kind: &str, fields: &mut Fields<'_, '_, '_>) -> Option<Typed> {
     let mut drain = drain::Settings::default();
-    let mut storage = None;
+    let mut queue = Queue::default();
     let settings = match kind {
         "otlp" => {
             let settings = otlp(fields);
-            storage = sending_queue(fields, &mut drain);
+            queue = sending_queue(fields, &mut drain);
             retry(fields, &mut drain.retry);
             let choices = [("park", true), ("retry", false)];
             fields.set("permanent_errors", &mut drain.park_permanent_errors, one_of(&choices));
@@ -43,7 +42,9 @@ pub(super) fn exporter(kind: &str, fields: &mut Fields<'_, '_, '_>) -> Option<Ty
     let mut required = kind != "debug";
     fields.set("required", &mut required, boolean);
     let need = if required { Need::Required } else { Need::Optional };
-    Some(Typed { exporter: Exporter { settings: settings?, drain, start, need }, storage })
+    let Queue { max_pending, block_on_overflow, storage } = queue;
+    let exporter = Exporter { settings: settings?, drain, start, need, max_pending, block_on_overflow };
+    Some(Typed { exporter, storage })
 }
 
 fn otlp(fields: &mut Fields<'_, '_, '_>) -> Option<otlp::Settings> {
@@ -109,68 +110,6 @@ fn tls(fields: &mut Fields<'_, '_, '_>) -> otlp::Tls {
         "TLS 1.2 and 1.3 with safe ciphers; the system's authorities unless `ca_file` names others",
     );
     tls
-}
-
-/// `sending_queue`. The queue is the log itself: what bounds it, and where it is, is said elsewhere.
-fn sending_queue(fields: &mut Fields<'_, '_, '_>, drain: &mut drain::Settings) -> Option<(String, At, String)> {
-    fields.optional("sending_queue", |queue| {
-        if queue.get("enabled", boolean) == Some(false) {
-            queue.note("enabled", "no effect: everything is durable before it is acknowledged, and waits on disk");
-        }
-        match queue.get("num_consumers", integer_usize(1, 100)) {
-            Some(1) => drain.requests_in_flight = 1,
-            Some(consumers) => {
-                drain.requests_in_flight = consumers;
-                queue.note("num_consumers", format!("{consumers} requests in flight: they may arrive out of order"));
-            }
-            None => queue.note("num_consumers", "1 request in flight, in order (the Collector: 10, in no order)"),
-        }
-        let in_requests = matches!(queue.get("sizer", sizer), None | Some(Sizer::Requests));
-        if queue.get("queue_size", integer(1, u64::MAX)).is_some() {
-            let why =
-                if in_requests { "requests are not what fills a disk" } else { "a queue has no cap of its own yet" };
-            queue.note("queue_size", format!("no effect: {why}; `disk_buffer.max_size` bounds the log"));
-        }
-        queue.told(
-            &["block_on_overflow", "wait_for_result"],
-            "callers wait until the disk has the data; see `disk_buffer.on_full`",
-        );
-        queue.section("batch", |fields| batch(fields, drain));
-        let storage = queue.get("storage", word)?;
-        Some((storage, queue.place_of("storage"), queue.path_of("storage")))
-    })?
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sizer {
-    Requests,
-    Items,
-    Bytes,
-}
-
-fn sizer(node: &crate::config::node::Node) -> Result<Sizer, Problem> {
-    one_of(&[("requests", Sizer::Requests), ("items", Sizer::Items), ("bytes", Sizer::Bytes)])(node)
-}
-
-fn batch(fields: &mut Fields<'_, '_, '_>, drain: &mut drain::Settings) {
-    // Above this no request would fit what an exporter may hold in memory.
-    const BATCH_BYTES_MAX: u64 = 8 << 20;
-    match fields.get("sizer", sizer) {
-        Some(Sizer::Bytes) => {
-            let read = size(4 << 10, BATCH_BYTES_MAX);
-            let read =
-                |node: &_| Ok(usize::try_from(read(node)?).unwrap_or(drain::Settings::default().max_batch_bytes));
-            fields.set("max_size", &mut drain.max_batch_bytes, read);
-        }
-        _ => {
-            if fields.get("max_size", integer(0, u64::MAX)).is_some() {
-                fields
-                    .note("max_size", "no effect in items: a batch is at most 2 MiB; with `sizer: bytes` this sets it");
-            }
-        }
-    }
-    fields.told(&["min_size", "flush_timeout"], "what is stored is sent at once, joined with what waits beside it");
-    fields.told(&["partition"], "requests are joined whatever their metadata");
 }
 
 fn retry(fields: &mut Fields<'_, '_, '_>, retry: &mut drain::RetrySettings) {
@@ -263,6 +202,24 @@ pub(super) fn refuse_shared_paths(check: &mut Check<'_>, exporters: &Registry<Ty
                 check.fault(Some(defined.at), &defined.path, problem);
             }
             None => seen.push((&settings.path, &defined.path)),
+        }
+    }
+}
+
+/// A log that drops its oldest refuses nobody, so nobody waits for it, and a limit drops.
+pub(super) fn note_overflow(check: &mut Check<'_>, exporters: &Registry<Typed>, pipelines: &[Pipeline]) {
+    for (defined, typed) in exporters.used() {
+        let is_here = |pipeline: &&Pipeline| defined.id().is_some_and(|id| pipeline.exporters.contains(id));
+        for pipeline in pipelines.iter().filter(is_here).filter(|p| p.options.on_full == OnFull::DropOldest) {
+            let (id, queue) = (&pipeline.id, format!("{}.sending_queue", defined.path));
+            if typed.exporter.block_on_overflow {
+                let note = format!("no effect in pipeline {id}: its log drops its oldest and refuses nobody");
+                check.note(Some(defined.at), &format!("{queue}.block_on_overflow"), note);
+            }
+            if typed.exporter.max_pending.is_some() {
+                let note = format!("in pipeline {id} the oldest records beyond it are dropped, counted: see `on_full`");
+                check.note(Some(defined.at), &format!("{queue}.queue_size"), note);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 mod exporters;
 mod extensions;
 mod pipelines;
+mod queue;
 mod receivers;
 mod registry;
 mod storage;
@@ -65,6 +66,7 @@ fn whole(top: &mut Fields<'_, '_, '_>, data_dir: &DataDir) -> Config {
     exporters::refuse_shared_paths(top.check, &exporters);
     let storage = storage::resolve(top.check, &extensions, &exporters, &service.pipelines, data_dir);
     let pipelines = storage.give_logs(top.check, service.pipelines, &receivers);
+    exporters::note_overflow(top.check, &exporters, &pipelines);
 
     receivers.note_unused(top.check);
     processors.note_unused(top.check);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::ExporterSettings;
 use crate::exporters::debug::Verbosity;
+use crate::spool::Limit;
 
 /// What a person who runs a Collector today may well have.
 const STOCK: &str = r#"
@@ -76,7 +77,10 @@ fn a_stock_configuration_of_supported_components_runs_unchanged() {
     assert!(!otlp.tls.insecure);
     assert_eq!(backend.drain.requests_in_flight, 10);
     assert_eq!(backend.drain.retry.max_elapsed_time, Duration::from_secs(300));
-    assert_eq!(backend.drain.max_batch_bytes, 2 << 20);
+    let drain = &backend.drain;
+    assert_eq!((drain.max_batch_bytes, drain.max_batch_items, drain.min_batch_items), (2 << 20, 8192, 8192));
+    assert_eq!((drain.min_batch_bytes, drain.flush_timeout), (0, Duration::from_millis(200)));
+    assert_eq!((backend.max_pending, backend.block_on_overflow), (None, false), "requests are no limit");
 }
 
 #[test]
@@ -92,7 +96,6 @@ fn what_a_stock_configuration_says_without_effect_is_told() {
         ("processors.batch", "exporters batch"),
         ("exporters.otlp_grpc/backend.sending_queue.num_consumers", "10 requests in flight"),
         ("exporters.otlp_grpc/backend.sending_queue.queue_size", "no effect"),
-        ("exporters.otlp_grpc/backend.sending_queue.batch.max_size", "no effect in items"),
         ("exporters.otlp_grpc/backend.retry_on_failure.max_elapsed_time", "dead letters"),
         ("service.telemetry.metrics.readers", "every interface"),
     ] {
@@ -121,6 +124,92 @@ service: { pipelines: { logs: { receivers: [otlp], exporters: [otlp] } } }";
     assert!(told.iter().any(|n| n.starts_with("exporters.otlp.sending_queue.enabled: no effect")), "{told:?}");
     let exporter = config.exporters.values().next().unwrap();
     assert_eq!((exporter.drain.max_batch_bytes, exporter.drain.requests_in_flight), (1_000_000, 1));
+}
+
+/// A pipeline whose one exporter has this `sending_queue`.
+fn with_queue(queue: &str) -> String {
+    format!(
+        "
+receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}
+exporters: {{ otlp: {{ endpoint: c:1, sending_queue: {{ num_consumers: 1, {queue} }} }} }}
+service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [otlp] }} }} }}"
+    )
+}
+
+#[test]
+fn a_queues_limit_is_in_items_or_bytes_and_nothing_of_it_is_told() {
+    for (queue, limit) in [
+        ("sizer: items, queue_size: 5000, block_on_overflow: true", Limit::Items(5000)),
+        ("sizer: bytes, queue_size: 50000000, block_on_overflow: true", Limit::Bytes(50_000_000)),
+    ] {
+        let config = load_text(&with_queue(queue)).unwrap();
+        let exporter = config.exporters.values().next().unwrap();
+        assert_eq!((exporter.max_pending, exporter.block_on_overflow), (Some(limit), true));
+        assert!(config.waits_for_room(&config.pipelines[0]));
+        assert_eq!(notes_of(&config), Vec::<String>::new());
+    }
+    let off = load_text(&with_queue("enabled: false, sizer: items, queue_size: 5, block_on_overflow: true")).unwrap();
+    let exporter = off.exporters.values().next().unwrap();
+    assert_eq!((exporter.max_pending, exporter.block_on_overflow), (None, false));
+}
+
+#[test]
+fn a_batch_is_counted_as_its_queue_is_unless_it_says_otherwise() {
+    let drain = |queue: &str| {
+        let config = load_text(&with_queue(queue)).unwrap();
+        let drain = &config.exporters.values().next().unwrap().drain;
+        (drain.min_batch_items, drain.min_batch_bytes, drain.max_batch_items, drain.max_batch_bytes)
+    };
+    let none = u64::MAX;
+    for (queue, expected) in [
+        ("batch: { min_size: 10, max_size: 20 }", (10, 0, 20, 2 << 20)),
+        ("sizer: bytes, batch: { min_size: 1000, max_size: 20000 }", (0, 1000, none, 20_000)),
+        ("sizer: bytes, batch: { sizer: items, min_size: 10 }", (10, 0, none, 2 << 20)),
+        ("sizer: requests, batch: { min_size: 10 }", (10, 0, none, 2 << 20)),
+        ("batch: { max_size: 0 }", (0, 0, none, 2 << 20)),
+        ("batch: { sizer: bytes, max_size: 100MiB }", (0, 0, none, 8 << 20)),
+    ] {
+        assert_eq!(drain(queue), expected, "{queue}");
+    }
+}
+
+#[test]
+fn what_of_a_queue_has_no_effect_where_it_is_used_is_told() {
+    let told = |queue: &str, path: &str, word: &str| {
+        let told = notes(&with_queue(queue));
+        let path = format!("exporters.otlp.sending_queue.{path}: ");
+        assert!(told.iter().any(|note| note.starts_with(&path) && note.contains(word)), "{path}{word}: {told:?}");
+    };
+    told("queue_size: 5000", "queue_size", "no effect: requests");
+    told("batch: { flush_timeout: 1s }", "batch.flush_timeout", "without `min_size`");
+    told("batch: { sizer: bytes, min_size: 3MiB }", "batch.min_size", "sent with 2MiB");
+    told("batch: { sizer: bytes, max_size: 9MiB }", "batch.max_size", "8MiB at most");
+    let drops = format!(
+        "extensions: {{ disk_buffer: {{ on_full: drop_oldest }} }}{}",
+        with_queue("sizer: items, queue_size: 5, block_on_overflow: true")
+            .replace("service: {", "service: { extensions: [disk_buffer],")
+    );
+    let told = notes(&drops);
+    for (path, word) in [("block_on_overflow", "refuses nobody"), ("queue_size", "dropped, counted")] {
+        let path = format!("exporters.otlp.sending_queue.{path}: ");
+        assert!(told.iter().any(|note| note.starts_with(&path) && note.contains(word)), "{path}: {told:?}");
+    }
+}
+
+#[test]
+fn a_batch_that_contradicts_itself_is_a_fault_as_in_the_collector() {
+    for (queue, path) in [
+        ("batch: { min_size: 20, max_size: 10 }", "batch.max_size"),
+        ("sizer: items, queue_size: 5, batch: { min_size: 10 }", "batch.min_size"),
+        ("batch: { sizer: requests }", "batch.sizer"),
+        ("batch: { min_size: 10, flush_timeout: 0s }", "batch.flush_timeout"),
+        ("sizer: items, queue_size: 0", "queue_size"),
+        ("block_on_overflow: maybe", "block_on_overflow"),
+    ] {
+        let found = faults(&with_queue(queue));
+        assert_eq!(found.len(), 1, "{queue}: {found:?}");
+        assert_eq!(found[0].1, format!("exporters.otlp.sending_queue.{path}"), "{found:?}");
+    }
 }
 
 #[test]
