@@ -147,7 +147,8 @@ impl LogExporterBuilder {
     }
 
     /// Has `export` wait for room, so long at most, instead of being refused at once. The batch processor waits with it
-    /// and drops what its own queue cannot hold; with the simple one, so does the program. Default zero.
+    /// and drops what its own queue cannot hold; with the simple one the program waits, and so does a shutdown meanwhile.
+    /// Default zero.
     pub fn block_on_overflow(mut self, at_most: Duration) -> Self {
         self.queue.wait = at_most;
         self

@@ -152,6 +152,8 @@ fn with_drop_oldest_a_lagging_exporter_keeps_its_newest_and_the_loss_is_told() {
     assert!(lost.contains("20"), "{lost}");
     let records: Vec<String> = backend.bodies().into_iter().filter(|body| body.starts_with("n ")).collect();
     assert_eq!(records, sent[20..], "what is counted as lost was not sent");
+    // A stop waits for no answer of a backend whose last one was none.
+    wait_for(PATIENCE, || (ledger(&stage)["pending"]["logs:otlp"] == 0).then_some(())).expect("acknowledged");
     let (status, said) = running.agent.stop(PATIENCE);
     assert!(status.success() && said.ends_with("everything is delivered"), "{said}");
     let ledger = ledger(&stage);
