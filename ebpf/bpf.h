@@ -56,6 +56,7 @@ static long (*bpf_get_task_stack)(void *task, void *buf, u32 size, u64 flags) = 
  * running kernel lacks the field, only the instruction is poisoned, and EXISTS() lets the verifier skip it.
  */
 #define EXISTS(field) __builtin_preserve_field_info(field, 2)
+#define FIELD_BYTES(type, field) __builtin_preserve_field_info(((type *)0)->field, 1)
 #define FIELD_OFFSET(type, field) __builtin_preserve_field_info(((type *)0)->field, 0)
 #define ENUM_EXISTS(type, name) __builtin_preserve_enum_value(*(type *)name, 0)
 #define ENUM_VALUE(type, name) __builtin_preserve_enum_value(*(type *)name, 1)

@@ -4,13 +4,16 @@
  * the process. Runtimes that handle SIGSEGV themselves are not counted. One record a process.
  */
 #include "hook.h"
+#include "mapping.h"
 #include "process.h"
 
 #define COMMAND_LINE_BYTES 512
+#define CRASH_FRAMES 32
 
 enum { SIGNAL_UNKILLABLE = 0x40 };
 
 const volatile bool crash_command_line;
+const volatile bool crash_stacks;
 const volatile u32 crash_max_per_executable;
 
 struct crash_record {
@@ -22,6 +25,10 @@ struct crash_record {
 	s32 sender_pid;
 	u32 command_line_bytes;
 	char command_line[COMMAND_LINE_BYTES];
+	/* The record ends here unless stacks are wanted. */
+	u64 frames;
+	u64 stack[CRASH_FRAMES]; /* becomes names and offsets in the reader and goes no further */
+	struct mapping mappings[CRASH_FRAMES];
 };
 
 struct crashed {
@@ -100,6 +107,17 @@ INLINE void read_command_line(struct crash_record *out, struct task_struct *task
 		out->command_line_bytes = bytes;
 }
 
+/* The frame pointers of the thread, from where it stood when the signal came; and what is mapped there. */
+INLINE void read_stack(struct crash_record *out, struct task_struct *task, u64 *ctx)
+{
+	long bytes = bpf_get_stack(ctx, out->stack, sizeof(out->stack), STACK_USER);
+	struct mm_struct *mm = READ(task->mm);
+
+	out->frames = bytes > 0 ? bytes / sizeof(u64) : 0;
+	for (u32 i = 0; i < CRASH_FRAMES && i < out->frames; i++)
+		read_mapping(&out->mappings[i], mm, out->stack[i]);
+}
+
 SEC("tp_btf/signal_deliver")
 int signal_deliver(u64 *ctx)
 {
@@ -108,7 +126,7 @@ int signal_deliver(u64 *ctx)
 	struct k_sigaction *action = (void *)ctx[2];
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct crash_record *record;
-	u64 now;
+	u64 bytes, now;
 
 	if (!is_crash(signal) || READ(action->sa.sa_handler))
 		return 0;
@@ -122,7 +140,8 @@ int signal_deliver(u64 *ctx)
 		hook_suppressed(HOOK_SIGNAL_DELIVER);
 		return 0;
 	}
-	record = hook_reserve(&urgent, HOOK_SIGNAL_DELIVER, sizeof(*record), now);
+	bytes = crash_stacks ? sizeof(*record) : __builtin_offsetof(struct crash_record, frames);
+	record = hook_reserve(&urgent, HOOK_SIGNAL_DELIVER, bytes, now);
 	if (!record)
 		return 0;
 	read_process(&record->process, task);
@@ -131,6 +150,8 @@ int signal_deliver(u64 *ctx)
 	record->sender_pid = READ(info->_sifields._kill._pid);
 	record->fault_address = (u64)READ(info->_sifields._sigfault._addr);
 	read_command_line(record, task);
+	if (crash_stacks)
+		read_stack(record, task, ctx);
 	bpf_ringbuf_submit(record, 0);
 	return 0;
 }

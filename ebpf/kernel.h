@@ -76,7 +76,40 @@ struct mm_rss_stat {
 	struct atomic_long count[4];
 };
 
+/*
+ * Mappings are in a maple tree: nodes with the upper ends of their children, the pivots, in order. Since 6.1. The kinds
+ * of node differ in how many children they have.
+ */
+struct maple_tree {
+	void *ma_root;
+};
+
+struct maple_range_64 {
+	unsigned long pivot[15];
+	void *slot[16];
+};
+
+struct maple_arange_64 {
+	unsigned long pivot[9];
+	void *slot[10];
+};
+
+enum maple_type {
+	maple_leaf_64 = 1,
+	maple_range_64 = 2,
+	maple_arange_64 = 3,
+};
+
+struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_end;
+	unsigned long vm_flags;
+	unsigned long vm_pgoff;
+	struct file *vm_file;
+};
+
 struct mm_struct {
+	struct maple_tree mm_mt;
 	struct file *exe_file;
 	unsigned long total_vm;
 	unsigned long arg_start;

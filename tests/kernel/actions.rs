@@ -21,6 +21,7 @@ fn perform() {
     match action.as_str() {
         "abort" => std::process::abort(),
         "eat" => eat(),
+        "fall" => crate::stack::fall(),
         "connect" => crate::retransmit::connect(),
         "touch" => drop(std::fs::File::create(std::env::var("TIDEGATE_FILE").expect("TIDEGATE_FILE")).expect("a file")),
         other => panic!("unknown action {other}"),

@@ -18,6 +18,7 @@ mod oom;
 mod reload;
 mod retransmit;
 mod rights;
+mod stack;
 #[path = "../support/mod.rs"]
 #[allow(clippy::unwrap_used, dead_code, unused_imports, reason = "each test program uses a part of it")]
 mod support;

@@ -49,6 +49,7 @@ fn kernel(fields: &mut Fields<'_, '_, '_>) -> kernel::Settings {
         events.section("kernel.process.crash", |fields| {
             event(fields, &mut settings.process_crash);
             fields.set("fault_address", &mut settings.fault_address, boolean);
+            fields.set("stacks", &mut settings.crash_stacks, boolean);
         });
         events.section("kernel.net.tcp_retransmit", |fields| event(fields, &mut settings.tcp_retransmit));
         events.section("kernel.net.packet_drop", |fields| {

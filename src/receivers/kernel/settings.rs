@@ -9,6 +9,8 @@ pub struct Settings {
     pub command_line: bool,
     /// Write `kernel.signal.fault_address` for crashes.
     pub fault_address: bool,
+    /// Write the crashing thread's stack as `code.stacktrace`.
+    pub crash_stacks: bool,
     /// The rings between the kernel and the agent.
     pub rings: RingSettings,
     /// `kernel.oom.kill`.

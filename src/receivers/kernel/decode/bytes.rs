@@ -19,6 +19,11 @@ impl<'a> Fields<'a> {
         Some(head)
     }
 
+    /// Whether the record ends here.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.bytes(N)?.try_into().ok()
     }

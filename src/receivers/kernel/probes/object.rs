@@ -134,6 +134,7 @@ fn load(settings: &Settings, btf: &Btf) -> Result<Ebpf, aya::EbpfError> {
         .override_global("max_per_second", limits.as_slice(), true)
         .override_global("drop_stacks", &u8::from(settings.packet_drop.stacks), true)
         .override_global("hung_stacks", &u8::from(settings.task_hung.stacks), true)
+        .override_global("crash_stacks", &u8::from(settings.crash_stacks), true)
         .override_global("crash_command_line", &u8::from(settings.command_line), true)
         .override_global("crash_max_per_executable", &CRASHES_PER_EXECUTABLE, true)
         .load(OBJECT)

@@ -48,6 +48,7 @@ pub(crate) fn at_load(settings: &Settings, unit: Unit) -> Settings {
         Some(Kind::ProcessCrash) => {
             part.process_crash = settings.process_crash.clone();
             part.command_line = settings.command_line;
+            part.crash_stacks = settings.crash_stacks;
         }
         Some(Kind::TcpRetransmit) => part.tcp_retransmit = settings.tcp_retransmit.clone(),
         Some(Kind::PacketDrop) => part.packet_drop = settings.packet_drop.clone(),
@@ -89,6 +90,7 @@ mod tests {
             [Some(Kind::PacketDrop)]
         );
         assert_eq!(changed(|settings| settings.command_line = true), [Some(Kind::ProcessCrash)]);
+        assert_eq!(changed(|settings| settings.crash_stacks = true), [Some(Kind::ProcessCrash)]);
         assert_eq!(changed(|settings| settings.task_hung.stacks = false), [Some(Kind::TaskHung)]);
     }
 
