@@ -85,6 +85,28 @@ fn the_daemonset_names_its_own_parts() {
     assert_eq!(mounts, names(&template["spec"]["volumes"]));
 }
 
+/// A path of the host that SECURITY.md does not name, or that could be written, is a right too.
+#[test]
+fn the_daemonset_mounts_of_the_host_only_what_is_documented_and_writes_to_its_data_only() {
+    let manifest = text("examples/kubernetes/daemonset.yaml");
+    let documents = daemonset_documents(&manifest);
+    let template = &documents.last().unwrap()["spec"]["template"]["spec"];
+    let mounts = daemonset_container(&documents)["volumeMounts"].as_sequence().unwrap();
+    let security = text("SECURITY.md");
+    let (_, table) = security.split_once("## What it reads and writes").unwrap();
+    let mut checked = 0;
+    for volume in template["volumes"].as_sequence().unwrap() {
+        let Some(host) = volume.as_mapping_get("hostPath").and_then(|host| host["path"].as_str()) else { continue };
+        assert!(table.contains(&format!("`{host}")), "{host}");
+        let mount = mounts.iter().find(|mount| mount["name"] == volume["name"]).unwrap();
+        assert_eq!(mount["mountPath"].as_str(), Some(host), "the agent looks where the host has it");
+        let read_only = mount.as_mapping_get("readOnly").and_then(Yaml::as_bool) == Some(true);
+        assert_eq!(read_only, host != "/var/lib/tidegate", "{host}");
+        checked += 1;
+    }
+    assert!(checked > 2, "{checked} paths of the host");
+}
+
 #[test]
 fn the_unit_and_the_daemonset_ask_for_the_documented_rights_only() {
     let rights = documented_rights();

@@ -46,7 +46,7 @@ const FILE_ACCESS: &[(&str, &str)] = &[
     ("src/config/", "reads configuration files"),
     ("src/listen/holder.rs", "reads /proc to name who holds a port"),
     ("src/cli/", "doctor reads /proc and /sys; commands read what they are pointed at"),
-    ("src/receivers/kernel/", "reads /proc, /sys and cgroups"),
+    ("src/receivers/kernel/", "reads /proc, /sys, cgroups and the container runtimes' files"),
 ];
 
 /// Words that mean unfinished work. Split, so that this file does not contain them.

@@ -15,6 +15,7 @@ mod harness;
 mod hung;
 mod network;
 mod oom;
+mod pods;
 mod reload;
 mod retransmit;
 mod rights;

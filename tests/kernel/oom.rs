@@ -11,7 +11,7 @@ const LIMIT: u64 = 48 << 20;
 const HELD: u64 = 24 << 20;
 
 /// A process in `cgroup` that takes `bytes` of memory and then waits.
-fn eater(cgroup: &Cgroup, bytes: u64, score: i32) -> Child {
+pub(crate) fn eater(cgroup: &Cgroup, bytes: u64, score: i32) -> Child {
     let mut command = act("eat");
     command.env("TIDEGATE_CGROUP", cgroup.procs()).env("TIDEGATE_BYTES", bytes.to_string());
     command.env("TIDEGATE_SCORE", score.to_string()).stdout(Stdio::piped()).spawn().expect("this binary")

@@ -63,6 +63,11 @@ impl Change {
         let path = path.strip_suffix(&[0]).unwrap_or(path);
         Some(Self { key: Key { hierarchy, id }, path: String::from_utf8_lossy(path).into_owned(), born })
     }
+
+    /// The path of a cgroup that was born.
+    pub(crate) fn birth(&self) -> Option<&str> {
+        self.born.then_some(&self.path)
+    }
 }
 
 /// The cgroup that says most about where something runs.
@@ -126,6 +131,11 @@ impl CgroupMap {
         {
             self.paths.remove(&oldest);
         }
+    }
+
+    /// Every path that is known.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.paths.values().map(String::as_str)
     }
 
     /// Whether every known id has a path.

@@ -178,7 +178,7 @@ impl Context<'_> {
         attributes.int("kernel.cgroup.id", cgroup.id);
         attributes.text("kernel.cgroup.path", cgroup.path.map(str::to_owned));
         if let Some(path) = cgroup.path {
-            super::attribution::place(path).add_to(attributes);
+            self.attribution.describe(attributes, path);
         }
     }
 

@@ -13,7 +13,6 @@ use super::report::{HookReport, State};
 use super::standing::{Outcome, Standing, Step};
 use super::units::{Unit, unit_of, usual_hooks};
 use crate::receivers::kernel::attribution::Attribution;
-use crate::receivers::kernel::attribution::cgroup::CgroupMap;
 use crate::receivers::kernel::decode::symbols::Symbols;
 use crate::receivers::kernel::events::host::Host;
 use crate::receivers::kernel::reader::gaps::{self, Counters};
@@ -79,8 +78,8 @@ pub fn attach(settings: &Settings) -> Probes {
     let mut standing = Standing::default();
     let first = standing.change(settings);
     // After the hooks, so that no birth of a cgroup falls between.
-    let cgroups = if first.loaded.is_some() { CgroupMap::walk() } else { CgroupMap::default() };
-    let (attribution, symbols) = (Attribution { cgroups }, Symbols::open());
+    let attribution = if first.loaded.is_some() { Attribution::walk() } else { Attribution::default() };
+    let symbols = Symbols::open();
     Probes { settings: settings.clone(), host: Host::read(), standing, first, attribution, symbols }
 }
 

@@ -52,6 +52,7 @@ impl Turn<'_> {
         let mut listing = if records.iter().any(is_hung) { self.blocked_tasks() } else { None };
         for record in &records {
             self.learn_cgroups(record);
+            record.cgroups().into_iter().for_each(|ids| self.names.attribution.seen(ids));
             let event = self.context(listing.as_mut()).event(record);
             self.events.extend(event);
         }
@@ -90,7 +91,7 @@ impl Turn<'_> {
             while source.read(|rings| &mut rings.cgroups, self.wall, self.losses, &mut records) {}
             for record in records {
                 if let Content::Cgroup(change) = record.content {
-                    self.names.attribution.cgroups.apply(change);
+                    self.names.attribution.apply(change);
                 }
             }
         }

@@ -15,7 +15,6 @@ use super::source::Source;
 use super::turn::{Names, Turn};
 use crate::receivers::Intake;
 use crate::receivers::kernel::attribution::Attribution;
-use crate::receivers::kernel::attribution::cgroup::CgroupMap;
 use crate::receivers::kernel::decode::symbols::Symbols;
 use crate::receivers::kernel::events::catalogue::Kind;
 use crate::receivers::kernel::events::clock::{self, WallOffset};
@@ -159,7 +158,7 @@ impl Worker {
         let follows_cgroups = loaded.has(Hook::CgroupMkdir);
         if follows_cgroups && !self.sources.iter().any(|source| source.loaded.has(Hook::CgroupMkdir)) {
             // Births and deaths were not followed until now.
-            self.names.attribution = Attribution { cgroups: CgroupMap::walk() };
+            self.names.attribution = Attribution::walk();
         }
         let mut new = Source::new(loaded);
         // Now: everything that was read so far is of the old programs, and both write each event.
