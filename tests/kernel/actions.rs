@@ -21,6 +21,7 @@ fn perform() {
     match action.as_str() {
         "abort" => std::process::abort(),
         "eat" => eat(),
+        "devour" => devour(),
         "fall" => crate::stack::fall(),
         "connect" => crate::retransmit::connect(),
         "touch" => drop(std::fs::File::create(std::env::var("TIDEGATE_FILE").expect("TIDEGATE_FILE")).expect("a file")),
@@ -46,6 +47,18 @@ fn eat() {
     let memory = std::hint::black_box(vec![1_u8; bytes]);
     println!("eaten {}", memory.len());
     std::thread::park_timeout(Duration::from_secs(60));
+}
+
+/// Moves to a cgroup where one is named, and takes memory until it is killed, which it is the first for.
+fn devour() {
+    if let Ok(cgroup) = std::env::var("TIDEGATE_CGROUP") {
+        std::fs::write(cgroup, std::process::id().to_string()).expect("moving to the cgroup");
+    }
+    std::fs::write("/proc/self/oom_score_adj", "1000").expect("oom_score_adj");
+    let mut held = Vec::new();
+    loop {
+        held.push(std::hint::black_box(vec![1_u8; 4 << 20]));
+    }
 }
 
 /// Waits for a condition.

@@ -52,12 +52,16 @@ impl Cgroup {
 
     /// A cgroup on v2, also where the memory controller is elsewhere: sockets belong to v2's.
     pub(crate) fn make_unified(path: &str) -> Self {
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-        let v2 = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("cgroup v2 is not mounted");
-        let root = PathBuf::from(v2.split(' ').nth(4).expect("a mount point"));
-        let directory = root.join(path.trim_start_matches('/'));
+        let directory = Self::root_unified().join(path.trim_start_matches('/'));
         std::fs::create_dir_all(&directory).expect("a cgroup");
         Self { directory, path: path.to_owned() }
+    }
+
+    /// Where cgroup v2 is mounted.
+    pub(crate) fn root_unified() -> PathBuf {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        let v2 = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("cgroup v2 is not mounted");
+        PathBuf::from(v2.split(' ').nth(4).expect("a mount point"))
     }
 
     pub(crate) fn limit(&self, memory: &Memory, bytes: u64) {

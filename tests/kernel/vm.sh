@@ -4,7 +4,9 @@
 #
 #   tests/kernel/vm.sh SERIES [ARGUMENT...]     6.1 or 6.12; arguments go to the test binary
 #
-# Packages: qemu-system-x86 busybox-static iproute2 e2fsprogs cpio zstd kmod xz-utils. The kernel is fetched by apt-get and
+# Without arguments the tests for the guest alone, which are ignored elsewhere, run as well: all of them, or it is a failure.
+#
+# Packages: qemu-system-x86 busybox-static iproute2 e2fsprogs numactl cpio zstd kmod xz-utils. The kernel is fetched by apt-get and
 # kept in target/kernel-vm. The exit code is the tests' own; 125 where the guest never got that far.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -13,7 +15,8 @@ series=${1:?usage: tests/kernel/vm.sh SERIES [ARGUMENT...]}
 shift
 work=$PWD/target/kernel-vm
 modules=(veth loop ext4)
-programs=(ip mke2fs)
+programs=(ip mke2fs numactl)
+guest_tests=(guest:: --ignored)
 mkdir -p "$work"
 
 # Prints the directory with the newest cloud kernel of the series.
@@ -76,7 +79,7 @@ write_init() {
     cat > "$guest/init" << INIT
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/bin HOME=/tmp TIDEGATE_BIN=/bin/tidegate
+export PATH=/bin HOME=/tmp TIDEGATE_BIN=/bin/tidegate TIDEGATE_GUEST=1
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
@@ -87,17 +90,22 @@ ip link set lo up
 for module in $*; do insmod "/modules/\$module" || echo "module \$module does not load"; done
 echo
 echo "kernel \$(uname -r)"
-/bin/kernel-tests ${arguments[*]:-}
-echo "EXIT=\$?"
+code=0
+/bin/kernel-tests ${arguments[*]:-} || code=\$?
+[ "$everything" = no ] || /bin/kernel-tests ${guest_tests[*]} --test-threads=1 || code=\$?
+echo "EXIT=\$code"
 poweroff -f
 INIT
     chmod +x "$guest/init"
 }
 
 arguments=("$@")
-[ ${#arguments[@]} -gt 0 ] || arguments=(--test-threads=4)
+everything=no
+[ ${#arguments[@]} -gt 0 ] || { everything=yes && arguments=(--test-threads=4); }
 kernel=$(fetch_kernel)
 { read -r tests && read -r agent; } < <(build) || { echo "the tests or the agent were not built" >&2; exit 1; }
+
+expected=$("$tests" "${guest_tests[@]}" --list | grep -c ': test$') || { echo "there are no tests for the guest alone" >&2; exit 1; }
 
 guest=$(mktemp -d)
 trap 'rm -rf "$guest"' EXIT
@@ -118,8 +126,11 @@ initrd=$work/initrd-$series.gz
 (cd "$guest" && find . | cpio -o -H newc 2> /dev/null | gzip -1) > "$initrd"
 
 log=$work/console-$series.log
-# Two virtual CPUs: sequences and counters must hold across CPUs.
-timeout "${SECONDS_MAX:-600}" qemu-system-x86_64 -accel tcg,thread=multi -m 1024 -smp 2 -nographic -no-reboot -nic none \
+# Two virtual CPUs: sequences and counters must hold across CPUs. Two nodes of memory: one can run out by itself.
+memory=(-m 1024
+    -object memory-backend-ram,id=near,size=832M -numa node,nodeid=0,cpus=0-1,memdev=near
+    -object memory-backend-ram,id=far,size=192M -numa node,nodeid=1,memdev=far)
+timeout "${SECONDS_MAX:-600}" qemu-system-x86_64 -accel tcg,thread=multi "${memory[@]}" -smp 2 -nographic -no-reboot -nic none \
     -kernel "$kernel"/boot/vmlinuz-* -initrd "$initrd" -append "console=ttyS0 quiet panic=-1" \
     < /dev/null > "$log" 2>&1 || true
 tr -d '\r' < "$log" | sed -n '/^kernel /,$p'
@@ -128,5 +139,9 @@ if [ -z "$code" ]; then
     echo "the guest ended without a result; its console:" >&2
     tail -30 "$log" >&2
     exit 125
+fi
+if [ "$everything" = yes ] && ! tr -d '\r' < "$log" | grep -q "^test result: ok. $expected passed; 0 failed; 0 ignored"; then
+    echo "the $expected tests for the guest alone did not all run and pass" >&2
+    [ "$code" != 0 ] || code=1
 fi
 exit "$code"
