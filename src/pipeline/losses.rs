@@ -1,19 +1,24 @@
 //! What the logs lost, told: a durable counter first, then a `collector.loss` record in the log `self`.
 //!
-//! What was told already is read back from `self` at start, so that a loss just before a crash is still told after it.
+//! Invariants:
+//! - What is told is durable in its log before ([`Log::losses`]), and the record is durable in `self` before the log
+//!   is told so ([`Log::told`]). A crash in between tells a loss twice, and none leaves one untold.
+//! - What cannot be told is counted on and told with the next record.
+//! - The losses of `self` are only counted: telling them would make more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::MissedTickBehavior;
 
+use crate::config::Config;
 use crate::exporters::{Request, SendError, Sent, Sink};
 use crate::otlp::record::{Record, Request as Decoded};
 use crate::otlp::{self, Signal};
 use crate::receivers::kernel::{LogLoss, Teller};
-use crate::spool::{Error, From, Inspection, Log, LogOptions, OnFull, Reader, Spool};
+use crate::spool::{Error, Log, LogOptions, Loss, OnFull, Spool};
 
 /// The log that losses are told in. No pipeline's log may have this name.
 pub(super) const LOG: &str = "self";
@@ -28,13 +33,9 @@ pub(super) fn open(spool: &Spool, defaults: &LogOptions) -> Result<Log, Error> {
     spool.log_with(LOG, options)
 }
 
-/// Log, cursor and reason.
-type Key = (String, String, String);
-
-/// Tells the losses of all logs until `stopped` completes.
-pub(super) async fn tell(spool: Spool, log: Log, stopped: impl Future<Output = ()>) {
+/// Tells the losses of all logs until `stopped` completes. What is lost after that is told by the next start.
+pub(super) async fn tell(mut losses: Losses, stopped: impl Future<Output = ()>) {
     let mut stopped = std::pin::pin!(stopped);
-    let mut losses = Losses::read_back(spool);
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -42,114 +43,116 @@ pub(super) async fn tell(spool: Spool, log: Log, stopped: impl Future<Output = (
             () = &mut stopped => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = losses.tell_new(&log).await {
-            tracing::error!(%error, "losses could not be told; they are counted and told later");
-        }
+        // It waits for the disk.
+        let told = tokio::task::spawn_blocking(move || {
+            losses.look_at_the_clock();
+            losses.tell_new(|| {});
+            losses
+        });
+        losses = match told.await {
+            Ok(losses) => losses,
+            Err(error) => return tracing::error!(%error, "losses are not told any more; they are counted"),
+        };
     }
 }
 
-struct Losses {
+/// Tells what was lost since it was last told.
+#[derive(Debug)]
+pub(super) struct Losses {
     spool: Spool,
+    own: Log,
+    /// What each pipeline's log carries.
+    signals: BTreeMap<String, Signal>,
     teller: Teller,
-    told: BTreeMap<Key, u64>,
-    told_at: u64,
+    is_age_paused: bool,
 }
 
 impl Losses {
-    fn read_back(spool: Spool) -> Self {
-        let told = match told_totals(&spool) {
-            Ok(told) => told,
-            Err(error) => {
-                tracing::warn!(%error, "what was told cannot be read back; losses may be told twice");
-                BTreeMap::new()
+    pub(super) fn new(config: &Config, spool: Spool, own: Log) -> Self {
+        let signals = config.pipelines.iter().map(|p| (p.log.clone(), p.id.signal())).collect();
+        Self { spool, own, signals, teller: Teller::default(), is_age_paused: false }
+    }
+
+    /// Says when drops by age begin and cease to pause.
+    fn look_at_the_clock(&mut self) {
+        let is_paused = self.spool.age_is_paused();
+        match (std::mem::replace(&mut self.is_age_paused, is_paused), is_paused) {
+            (false, true) => tracing::warn!("the wall clock was set: for an hour nothing is dropped for its age"),
+            (true, false) => tracing::info!("max_age is obeyed again"),
+            _ => {}
+        }
+    }
+
+    /// `between` is called when the records are durable and no log was told so.
+    fn tell_new(&mut self, between: impl FnOnce()) {
+        let found = self.find();
+        if found.is_empty() {
+            return;
+        }
+        for (_, loss) in &found {
+            let Loss { log, cursor, reason, items, bytes, .. } = loss;
+            let cursor = cursor.as_deref().unwrap_or_default();
+            tracing::warn!(log, cursor, reason, items, bytes, "records lost{}", self.advice(loss));
+        }
+        if let Err(error) = self.append(&found) {
+            tracing::error!(%error, "losses could not be told; they are counted and told later");
+            return;
+        }
+        between();
+        for (log, loss) in &found {
+            if let Err(error) = log.told(loss) {
+                tracing::error!(%error, log = loss.log, "a loss will be told again");
             }
-        };
-        Self { spool, teller: Teller::default(), told, told_at: now() }
-    }
-
-    /// What an operator can look at.
-    fn advice(&self, reason: &str) -> String {
-        match reason {
-            "damaged" => format!(
-                ": `tidegate spool verify` names the place; the damaged bytes are in {}",
-                self.spool.directory().join("damaged").display()
-            ),
-            _ => String::new(),
         }
     }
 
-    async fn tell_new(&mut self, log: &Log) -> Result<(), Error> {
-        let until = now();
-        let losses = new_losses(&self.spool.inspect()?, &self.told, self.told_at, until);
-        let Ok(items) = u32::try_from(losses.len()) else { return Ok(()) };
-        if items == 0 {
-            self.told_at = until;
-            return Ok(());
-        }
-        for loss in &losses {
-            let LogLoss { log, cursor, reason, count, .. } = loss;
-            tracing::warn!(log, cursor, reason, count, "records lost{}", self.advice(reason));
-        }
-        log.append(Signal::Logs.tag(), self.teller.encode(&losses), items)?.await?;
-        self.told.extend(losses.into_iter().map(|loss| ((loss.log, loss.cursor, loss.reason), loss.total)));
-        self.told_at = until;
-        Ok(())
-    }
-}
-
-/// What the counters say beyond what was told. The losses of `self` are only counted: telling them would make more.
-fn new_losses(inspection: &Inspection, told: &BTreeMap<Key, u64>, since: u64, until: u64) -> Vec<LogLoss> {
-    let mut losses = Vec::new();
-    for log in inspection.logs.iter().filter(|log| log.name != LOG) {
-        for cursor in &log.cursors {
-            for (reason, total) in &cursor.dropped_items {
-                let key = (log.name.clone(), cursor.name.clone(), reason.clone());
-                let count = total.saturating_sub(told.get(&key).copied().unwrap_or(0));
-                let (log_name, cursor, reason) = key;
-                if count > 0 {
-                    losses.push(LogLoss {
-                        log: log_name,
-                        signal: log.content.and_then(Signal::from_tag).map(Signal::name),
-                        cursor,
-                        reason,
-                        count,
-                        total: *total,
-                        since_unix_nanos: since,
-                        until_unix_nanos: until,
-                    });
+    fn find(&self) -> Vec<(Log, Loss)> {
+        let mut found = Vec::new();
+        for log in self.spool.logs().into_iter().filter(|log| log.name() != LOG) {
+            match log.losses() {
+                Ok(losses) => found.extend(losses.into_iter().map(|loss| (log.clone(), loss))),
+                Err(error) => {
+                    tracing::error!(%error, log = log.name(), "what was lost cannot be read; it is told later")
                 }
             }
         }
+        found
     }
-    losses
-}
 
-/// The newest total told for each kind of loss.
-fn told_totals(spool: &Spool) -> Result<BTreeMap<Key, u64>, Error> {
-    let mut told = BTreeMap::new();
-    let mut frames = match Reader::open(spool.directory())?.read(LOG, From::Oldest) {
-        Ok(frames) => frames,
-        Err(error) if error.is_not_found() => return Ok(told),
-        Err(error) => return Err(error),
-    };
-    while let Some(frame) = frames.next()? {
-        let Ok(request) = Decoded::decode(Signal::Logs, &frame.payload) else { continue };
-        for record in request.records() {
-            let text = |key: &str| record.text_attribute(key).map(str::to_owned);
-            let key = (text("collector.loss.log"), text("collector.loss.component"), text("collector.loss.reason"));
-            let total = record.int_attribute("collector.loss.total").and_then(|total| u64::try_from(total).ok());
-            if let ((Some(log), Some(cursor), Some(reason)), Some(total)) = (key, total) {
-                told.insert((log, cursor, reason), total);
-            }
+    fn append(&mut self, found: &[(Log, Loss)]) -> Result<(), Error> {
+        let losses: Vec<LogLoss> = found.iter().map(|(_, loss)| self.record(loss)).collect();
+        let items = u32::try_from(losses.len()).unwrap_or(u32::MAX);
+        self.own.append(Signal::Logs.tag(), self.teller.encode(&losses), items)?.wait()?;
+        Ok(())
+    }
+
+    fn record(&self, loss: &Loss) -> LogLoss {
+        LogLoss {
+            log: loss.log.clone(),
+            signal: self.signals.get(&loss.log).map(|signal| signal.name()),
+            cursor: loss.cursor.clone(),
+            reason: loss.reason,
+            count: loss.items,
+            bytes: loss.bytes,
+            total: loss.total_items,
+            times_unix_nanos: loss.times_unix_nanos,
+            sequences: loss.sequences,
         }
     }
-    Ok(told)
-}
 
-#[allow(clippy::disallowed_methods, reason = "a loss is told with the wall clock's time")]
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    /// What an operator can look at.
+    fn advice(&self, loss: &Loss) -> String {
+        match loss.reason {
+            "damaged" | "torn" => format!(
+                ": `tidegate spool verify` names the place; the damaged bytes are in {}",
+                self.spool.directory().join("damaged").display()
+            ),
+            "cursor_lost" => {
+                ": the cursor's file was damaged; it begins at the oldest record, some are sent again".into()
+            }
+            _ => String::new(),
+        }
+    }
 }
 
 /// Passes on only the losses of one log: an exporter hears of what its own pipeline lost.
@@ -183,3 +186,6 @@ impl<S> LossesOf<S> {
         Ok((otlp::concat(&cuts), cuts.len() as u64))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,7 +111,8 @@ impl Agent {
         let receivers = Receivers::start(bound, &intakes);
         kept.intakes = intakes;
         let stop_telling = Stop::new();
-        let teller = tokio::spawn(losses::tell(spool.clone(), own, stop_telling.requested()));
+        let teller =
+            tokio::spawn(losses::tell(losses::Losses::new(config, spool.clone(), own), stop_telling.requested()));
         Ok(Self { receivers, drains, observers, stop_telling, teller, facts })
     }
 

@@ -34,6 +34,11 @@ impl AgeGate {
         (self.wall, self.boot) = (wall, boot);
     }
 
+    /// The wall clock at the last look. Ages are measured by it: a clock that was set since is not believed.
+    pub(crate) fn wall(&self) -> u64 {
+        self.wall
+    }
+
     /// Whether something of a log opened at `opened`, on the boot clock, may be dropped by age now.
     pub(crate) fn allows(&self, clock: &dyn Clock, opened: Duration) -> bool {
         let boot = clock.boot();

@@ -11,15 +11,15 @@ use super::damage::Damaged;
 use super::dead_letter::DeadLetters;
 use super::env::{Env, lock};
 use super::format::Totals;
+use super::format::cursor::Reason;
 use super::fs::DiskFile;
 use super::queue::Queue;
-use super::segment::Segment;
+use super::segment::{FoundHole, Segment};
 use super::space::{Account, Space};
 use super::spare::Spares;
 use super::stream::{Extent, Source};
 use super::table::Table;
 use super::view::View;
-use super::walk::Hole;
 use super::{Error, LogOptions};
 
 /// What the parts of one open log share.
@@ -63,7 +63,7 @@ pub struct Opening {
     /// Stretches of the newest segment that did not verify: segment, offset, bytes and what was wrong. Above what
     /// was known to be durable they are torn writes that nobody was promised.
     pub cuts: Vec<Cut>,
-    /// Cursors of which neither slot was intact: they start at the oldest frame.
+    /// Cursors of which neither slot was intact: they start at the oldest frame, and have a loss `cursor_lost` to tell.
     pub lost_cursors: Vec<String>,
     /// Cursors whose position is beyond every frame that could be found.
     pub ahead_cursors: Vec<String>,
@@ -99,11 +99,13 @@ impl LogCore {
         self.view.front().closed
     }
 
-    /// Keeps copies of what did not verify in the newest segment, below what was known to be durable.
-    pub(crate) fn set_aside(&self, holes: &[Hole]) -> Result<(), Error> {
+    /// Keeps copies of what did not verify in the newest segment, to be told.
+    pub(crate) fn set_aside(&self, holes: &[FoundHole]) -> Result<(), Error> {
         if let (Some(newest), false) = (lock(&self.table).newest(&self.env)?, holes.is_empty()) {
-            for hole in holes {
-                self.damaged.set_aside(&self.env, &self.name, &newest, *hole);
+            for found in holes {
+                let was_durable = found.after_sequence < self.opening.synced_to;
+                let reason = if was_durable { Reason::Damaged } else { Reason::Torn };
+                self.damaged.set_aside(&self.env, &self.name, &newest, found.hole, Some(reason));
             }
         }
         Ok(())

@@ -165,21 +165,22 @@ impl Keeper {
     fn retain(&self, log: &LogCore) {
         let by_age = self.gate.allows(&*self.env.clock, log.opened) && tried(log);
         // What fails here, a full log tries itself when it needs room.
-        if log.retain(by_age).unwrap_or(false) {
+        if log.retain(by_age, self.gate.wall()).unwrap_or(false) {
             log.queue.admit();
         }
     }
 
-    /// Cursors whose exporter is gone hold nothing after a while.
+    /// Cursors whose exporter is gone hold nothing after a while. That the others are open is written now and then
+    /// even if they do not move: after a kill their time as orphans is counted from there.
     fn mark_orphans(&self, log: &LogCore) {
-        if !self.gate.allows(&*self.env.clock, log.opened) {
-            return;
-        }
-        let now = self.env.clock.wall();
+        let now = self.gate.wall();
         for cursor in log.cursor_list() {
-            let alone = !cursor.seen.load(Ordering::Relaxed);
-            let last_seen = lock(&cursor.state).slot.last_seen;
-            if alone && age(last_seen, now) > self.orphan_ttl {
+            let unseen = age(lock(&cursor.state).slot.last_seen, now);
+            if !cursor.is_alone() {
+                if unseen > self.orphan_ttl / 24 {
+                    cursor.set_dirty();
+                }
+            } else if unseen > self.orphan_ttl && self.gate.allows(&*self.env.clock, log.opened) {
                 cursor.orphaned.store(true, Ordering::Relaxed);
             }
         }

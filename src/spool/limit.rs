@@ -9,7 +9,7 @@
 //!   more than its limit by at most what is appended within that time. Only this cursor moves; its newest frame stays,
 //!   however large.
 //!
-//! A frame that is dropped may be on its way to the backend at that moment: it is then counted as lost, and arrives.
+//! What is on its way to the backend at that moment is left to its reader: it counts as what becomes of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +81,10 @@ impl LogCore {
 
     fn trim_to(&self, cursor: &Arc<CursorCore>, limit: Limit) -> Result<(), Error> {
         let visible = self.view.front().visible;
-        let lag = |cursor: &CursorCore| limit.of(visible.totals - lock(&cursor.state).passed());
+        let lag = |cursor: &CursorCore| {
+            let state = lock(&cursor.state);
+            limit.of(visible.totals - state.passed() - state.taken())
+        };
         if lag(cursor) <= limit.most() {
             return Ok(());
         }
@@ -98,7 +101,10 @@ impl LogCore {
 
     /// Looks for the frame after which the cursor lags by `excess` less. Never beyond `newest`.
     fn cut(&self, cursor: &CursorCore, limit: Limit, excess: u64, newest: u64) -> Result<Option<Cut>, Error> {
-        let (wanted, before, hint) = lock(&cursor.state).oldest_undone();
+        let ((wanted, before, hint), (kept, _)) = {
+            let state = lock(&cursor.state);
+            (state.oldest_undone(), state.kept)
+        };
         let mut stream = Stream::new(wanted, Some(before), Some(hint));
         let (mut gone, mut cut) = (0, None);
         while gone < excess {
@@ -114,6 +120,9 @@ impl LogCore {
             };
             if last >= newest {
                 break;
+            }
+            if last < kept {
+                continue;
             }
             if lock(&cursor.state).wants(last) {
                 gone += limit.of(amount);

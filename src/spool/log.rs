@@ -170,6 +170,14 @@ impl Log {
         &self.0.opening
     }
 
+    /// Bytes of it that did not verify, as copies of them are kept in `damaged/`.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn damaged_bytes(&self) -> Result<u64, Error> {
+        self.0.damaged.bytes_of(&self.0.env, &self.0.name)
+    }
+
     /// Why appends are refused now, if they are.
     #[must_use]
     pub fn trouble(&self) -> Option<Error> {

@@ -1,40 +1,68 @@
 //! Losses: what cursors dropped and nobody was told of yet.
 //!
-//! A loss is first a durable counter, in the cursor's slot. Only then is it told, and that it was told is durable
-//! too: after a crash a loss may be told twice, and never not at all.
+//! Invariants:
+//! - A loss is first a durable counter, in the cursor's slot: in the same write that moves the cursor over it.
+//! - Only what is durable is told: [`Log::losses`] writes before it answers.
+//! - That it was told is durable too, but only after whoever tells has made the record durable ([`Log::told`]). A
+//!   crash in between tells the loss twice, with the same total; no crash leaves one untold.
+//! - What is not told is merged into what is told next: a counter has one untold stretch.
 
-use super::core::LogCore;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::cursor::CursorCore;
+use super::damage::Untold;
 use super::env::lock;
-use super::format::cursor::Reason;
+use super::format::cursor::{Dropped, Reason};
 use super::{Error, Log};
 
-/// Items that a cursor dropped for one reason.
+/// What a cursor lost for one reason since that was last told; or bytes of the log of which nobody knows what they
+/// held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     /// The log's name.
     pub log: String,
-    /// The cursor's name.
-    pub cursor: String,
+    /// The cursor's name; `None` for bytes that an opening found not to verify. What cursors miss of them, they count
+    /// themselves.
+    pub cursor: Option<String>,
     /// `full`, `max_age`, `damaged`, `torn`, `sync_failed`, `orphaned`, `cursor_lost` or `other`.
     pub reason: &'static str,
-    /// Items dropped and not told of yet.
+    /// Items dropped and not told of yet; 0 when nobody knows how many.
     pub items: u64,
+    /// Payload bytes of them, or bytes that did not verify.
+    pub bytes: u64,
     /// Items dropped for this reason since the cursor began, those of this loss included.
     pub total_items: u64,
-    /// Payload bytes dropped for this reason since the cursor began.
-    pub total_bytes: u64,
+    /// When the first and the last of them were dropped or found missing, nanoseconds since 1970; `None` when nobody
+    /// knows.
+    pub times_unix_nanos: Option<(u64, u64)>,
+    /// Between which sequences, both included, they lie; `None` when nobody knows.
+    pub sequences: Option<(u64, u64)>,
+    told_by: ToldBy,
+}
+
+/// What remembers that a loss was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ToldBy {
+    /// The cursor's counter, as it was.
+    Counter(Dropped),
+    /// The name of the copy in `damaged/`.
+    Copy(Untold),
 }
 
 impl Log {
-    /// What cursors of this log dropped and was not told of. Durable before it is answered.
+    /// What cursors of this log dropped and what its opening found not to verify, as far as it was not told. Durable
+    /// before it is answered.
     ///
     /// # Errors
-    /// I/O, when a counter cannot be made durable.
+    /// I/O, when a counter cannot be made durable or `damaged/` not be listed.
     pub fn losses(&self) -> Result<Vec<Loss>, Error> {
-        let mut losses = Vec::new();
+        let untold = self.0.damaged.untold(&self.0.env, &self.0.name)?;
+        let mut losses: Vec<Loss> = untold.into_iter().map(|copy| loss_of_bytes(&self.0.name, copy)).collect();
         for cursor in self.0.cursor_list() {
-            let found = losses_of(&self.0, &cursor.name, &lock(&cursor.state).slot.dropped);
-            if !found.is_empty() && cursor.is_dirty() {
+            let found = losses_of(&self.0.name, &cursor);
+            if !found.is_empty() {
+                // Even if nothing is to be written: another write of it may be under way and not durable yet.
                 cursor.flush(&self.0)?;
             }
             losses.extend(found);
@@ -42,37 +70,80 @@ impl Log {
         Ok(losses)
     }
 
-    /// Remembers that a loss was told, durably within 100 ms.
-    pub fn told(&self, loss: &Loss) {
-        let Some(cursor) = lock(&self.0.cursors).get(&loss.cursor).cloned() else { return };
-        let Some(reason) = Reason::ALL.into_iter().find(|r| r.name() == loss.reason) else { return };
-        let counter = &mut lock(&cursor.state).slot.dropped[reason as usize];
-        counter.told_items = counter.items.min(counter.told_items + loss.items);
-        cursor.set_dirty();
+    /// Remembers that a loss was told, durably within 100 ms. What came after it was answered stays to be told.
+    ///
+    /// # Errors
+    /// I/O; then it is told again.
+    pub fn told(&self, loss: &Loss) -> Result<(), Error> {
+        let counter = match &loss.told_by {
+            ToldBy::Copy(copy) => return self.0.damaged.told(&self.0.env, copy),
+            ToldBy::Counter(counter) => counter,
+        };
+        let cursor = loss.cursor.as_ref().and_then(|name| lock(&self.0.cursors).get(name).cloned());
+        let reason = Reason::ALL.into_iter().find(|reason| reason.name() == loss.reason);
+        if let (Some(cursor), Some(reason)) = (cursor, reason) {
+            lock(&cursor.state).slot.dropped[reason as usize].told(counter);
+            cursor.set_dirty();
+        }
+        Ok(())
     }
 
-    /// Cursors that nobody opened in this run: their exporters are gone from the configuration. A required one holds
+    /// Cursors that nobody has open, by name: their exporters are gone from the configuration. A required one holds
     /// data until `orphan_ttl` has passed since it was last open.
     #[must_use]
-    pub fn orphans(&self) -> Vec<String> {
-        let orphans = self.0.cursor_list();
-        let is_orphan =
-            |c: &&std::sync::Arc<super::cursor::CursorCore>| !c.seen.load(std::sync::atomic::Ordering::Relaxed);
-        orphans.iter().filter(is_orphan).map(|c| c.name.clone()).collect()
+    pub fn orphans(&self) -> Vec<Orphan> {
+        let orphan = |cursor: Arc<CursorCore>| Orphan {
+            holds: cursor.holds(),
+            pending_items: cursor.pending(&self.0).items,
+            file: cursor.file(),
+            name: cursor.name.clone(),
+        };
+        self.0.cursor_list().into_iter().filter(|cursor| cursor.is_alone()).map(orphan).collect()
     }
 }
 
-fn losses_of(log: &LogCore, cursor: &str, dropped: &[super::format::cursor::Dropped; 8]) -> Vec<Loss> {
+/// A cursor that nobody has open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The cursor's name.
+    pub name: String,
+    /// Whether it still keeps frames from going: it is required, and `orphan_ttl` has not passed.
+    pub holds: bool,
+    /// What it has not delivered.
+    pub pending_items: u64,
+    /// Its file. Without it, when the log is not open, the cursor does not exist.
+    pub file: PathBuf,
+}
+
+fn losses_of(log: &str, cursor: &CursorCore) -> Vec<Loss> {
+    let dropped = lock(&cursor.state).slot.dropped;
     let loss = |reason: Reason| {
         let counter = dropped[reason as usize];
-        Loss {
-            log: log.name.clone(),
-            cursor: cursor.to_owned(),
+        counter.is_untold().then(|| Loss {
+            log: log.to_owned(),
+            cursor: Some(cursor.name.clone()),
             reason: reason.name(),
-            items: counter.items - counter.told_items.min(counter.items),
+            items: counter.items.saturating_sub(counter.told_items),
+            bytes: counter.bytes.saturating_sub(counter.told_bytes),
             total_items: counter.items,
-            total_bytes: counter.bytes,
-        }
+            times_unix_nanos: Some((counter.first_time, counter.last_time)),
+            sequences: (counter.last_sequence > 0).then_some((counter.first_sequence, counter.last_sequence)),
+            told_by: ToldBy::Counter(counter),
+        })
     };
-    Reason::ALL.into_iter().map(loss).filter(|loss| loss.items > 0).collect()
+    Reason::ALL.into_iter().filter_map(loss).collect()
+}
+
+fn loss_of_bytes(log: &str, copy: Untold) -> Loss {
+    Loss {
+        log: log.to_owned(),
+        cursor: None,
+        reason: copy.reason.name(),
+        items: 0,
+        bytes: copy.bytes,
+        total_items: 0,
+        times_unix_nanos: None,
+        sequences: None,
+        told_by: ToldBy::Copy(copy),
+    }
 }

@@ -62,7 +62,7 @@ pub use cursor::Cursor;
 pub use error::Error;
 pub use limit::Limit;
 pub use log::Log;
-pub use loss::Loss;
+pub use loss::{Loss, Orphan};
 pub use options::{Durability, LogOptions, OnFull, Options};
 pub use reader::{LogReader, Reader};
 pub use spool::Spool;

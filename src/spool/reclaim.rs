@@ -60,15 +60,16 @@ impl LogCore {
         }
     }
 
-    /// Keeps the log within `retain_size`, `retain_age` and `max_age`. True when something went.
-    pub(crate) fn retain(&self, may_drop_by_age: bool) -> Result<bool, Error> {
+    /// Keeps the log within `retain_size`, `retain_age` and `max_age`, when it is `now` by a clock that may be believed.
+    /// True when something went.
+    pub(crate) fn retain(&self, may_drop_by_age: bool, now: u64) -> Result<bool, Error> {
         let _reclaiming = lock(&self.reclaiming);
         let mut passed = self.passed()?;
         let mut any = false;
         while let Some(oldest) = self.oldest()? {
             let aged = |limit: Duration| -> Result<bool, Error> {
                 let end = oldest.segment.end(&self.env, oldest.next.header.first_sequence)?;
-                Ok(age(end.last_time, self.env.clock.wall()) > limit)
+                Ok(age(end.last_time, now) > limit)
             };
             let reason = if oldest.behind.is_empty() {
                 let over = passed.bytes > self.options.retain_size || passed.frames as usize > MAX_PASSED;

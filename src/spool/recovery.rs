@@ -11,14 +11,13 @@ use super::Error;
 use super::core::{Cut, Opening};
 use super::cursor::{CursorCore, Store, Stored};
 use super::env::Env;
-use super::format::cursor::Slot;
+use super::format::cursor::{Dropped, Interval, Reason, Slot};
 use super::format::{Totals, name_crc};
 use super::names;
-use super::segment::{End, Segment};
+use super::segment::{End, FoundHole, Segment};
 use super::stream::Visible;
 use super::table::Table;
 use super::view::Front;
-use super::walk::Hole;
 
 /// After a stop that was not clean, sequences go on so far above everything known: more than the frames that one
 /// segment and a full queue can hold, since only those can have been given without leaving a trace.
@@ -34,7 +33,7 @@ pub(crate) struct Recovered {
     /// Number and size.
     pub(crate) spares: Vec<(u64, u64)>,
     /// In the newest segment.
-    pub(crate) holes: Vec<Hole>,
+    pub(crate) holes: Vec<FoundHole>,
 }
 
 /// The files of a log's directory.
@@ -119,7 +118,7 @@ pub(crate) fn recover(env: &Env, dir: &Path, crc: u32) -> Result<Recovered, Erro
     Ok(Recovered { table, opening, front, cursors, spares: files.spares, holes })
 }
 
-fn read_newest(env: &Env, segment: &Segment, opening: &mut Opening) -> Result<(Option<End>, Vec<Hole>), Error> {
+fn read_newest(env: &Env, segment: &Segment, opening: &mut Opening) -> Result<(Option<End>, Vec<FoundHole>), Error> {
     let file = segment.open(env)?;
     if let Some(end) = segment.footer(&*file)? {
         opening.clean = true;
@@ -128,7 +127,7 @@ fn read_newest(env: &Env, segment: &Segment, opening: &mut Opening) -> Result<(O
     }
     let (end, holes) = segment.recover(env)?;
     opening.recovered_frames = end.count;
-    let cut = |hole: &Hole| Cut {
+    let cut = |FoundHole { hole, .. }: &FoundHole| Cut {
         segment: segment.id,
         offset: hole.offset,
         bytes: hole.bytes,
@@ -161,6 +160,10 @@ fn read_cursors(
                 let oldest = table.oldest(env)?;
                 let (position, totals) =
                     oldest.map_or((1, Totals::default()), |s| (s.header.first_sequence, s.header.totals));
+                let now = env.clock.wall();
+                let mut dropped = [Dropped::default(); 8];
+                // Untold from the first write of the new file on.
+                dropped[Reason::CursorLost as usize].add(0, 0, Interval { first: 0, last: 0 }, now);
                 let slot = Slot {
                     required: true,
                     spool_id: env.spool_id,
@@ -170,7 +173,8 @@ fn read_cursors(
                     position_totals: totals,
                     start: position,
                     start_totals: totals,
-                    last_seen: env.clock.wall(),
+                    last_seen: now,
+                    dropped,
                     ..Slot::default()
                 };
                 opening.lost_cursors.push(name.clone());

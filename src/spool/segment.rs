@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::Error;
 use super::env::{Env, lock};
 use super::error::Kind;
+use super::format::frame::{FrameHeader, HEADER_LEN};
 use super::format::segment::{DATA_AT, FOOTER_LEN, Footer, SegmentHeader};
 use super::format::{Fault, Seed, Totals};
 use super::fs::{Access, DiskFile};
@@ -45,6 +46,13 @@ pub(crate) struct End {
     pub(crate) last_time: u64,
     /// Content tag of its last frame, when it was scanned.
     pub(crate) content: Option<u8>,
+}
+
+/// A hole and the last sequence before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FoundHole {
+    pub(crate) hole: Hole,
+    pub(crate) after_sequence: u64,
 }
 
 impl Segment {
@@ -175,14 +183,14 @@ impl Segment {
         }))
     }
 
-    fn scan(&self, file: Arc<dyn DiskFile>, below: u64, holes: &mut Vec<Hole>) -> Result<End, Error> {
-        let mut walk = Walk::new(file, self, DATA_AT, self.size(), below);
+    fn scan(&self, file: Arc<dyn DiskFile>, below: u64, holes: &mut Vec<FoundHole>) -> Result<End, Error> {
+        let mut walk = Walk::new(file.clone(), self, DATA_AT, self.size(), below);
         let mut end = self.empty_end();
         while let Some(found) = walk.next()? {
             let frame = match found {
                 Found::Frame(frame) => frame,
                 Found::Hole(hole) => {
-                    holes.push(hole);
+                    holes.push(FoundHole { hole, after_sequence: end.last_sequence });
                     continue;
                 }
             };
@@ -197,13 +205,27 @@ impl Segment {
             }
         }
         // What follows the last frame is a torn write, an older file's bytes or zeros: only the first is told.
-        holes.extend(walk.take_rest().filter(|rest| rest.fault != Fault::Magic));
+        if let Some(hole) = walk.take_rest().filter(|rest| rest.fault != Fault::Magic)
+            && !self.is_older(&*file, hole)?
+        {
+            holes.push(FoundHole { hole, after_sequence: end.last_sequence });
+        }
         Ok(end)
+    }
+
+    /// Whether a frame of the segment that had this file before begins where ours end.
+    fn is_older(&self, file: &dyn DiskFile, rest: Hole) -> Result<bool, Error> {
+        if rest.fault != Fault::HeaderChecksum {
+            return Ok(false);
+        }
+        let mut bytes = Vec::new();
+        file.read(&mut bytes, rest.offset, HEADER_LEN as usize).map_err(|e| Error::io("read", &self.path, e))?;
+        Ok(FrameHeader::claimed_sequence(&bytes) < self.header.first_sequence)
     }
 
     /// As `end` of a segment that its run did not seal, read from the disk and not from a cache that may be ahead
     /// of it. Answers also what did not verify.
-    pub(crate) fn recover(&self, env: &Env) -> Result<(End, Vec<Hole>), Error> {
+    pub(crate) fn recover(&self, env: &Env) -> Result<(End, Vec<FoundHole>), Error> {
         let file = self.open(env)?;
         // After a kill the last writes are in the cache only. A sync makes what we are about to rely on durable; if
         // it fails, what the disk has is what counts.

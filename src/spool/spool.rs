@@ -141,6 +141,13 @@ impl Spool {
         self.0.open_log(name, &dir, options, None)
     }
 
+    /// Every log that is open, by name; dead letters are none.
+    #[must_use]
+    pub fn logs(&self) -> Vec<Log> {
+        let logs = lock(&self.0.logs);
+        logs.iter().filter(|(key, _)| !key.starts_with(DEAD)).map(|(_, running)| running.log.clone()).collect()
+    }
+
     /// Commits what waits, seals every log, writes every cursor, ends the threads and gives the lock back. Later
     /// appends are refused as closed; cursors still read.
     ///

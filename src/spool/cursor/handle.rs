@@ -43,7 +43,6 @@ impl Cursor {
         if core.claimed.swap(true, Ordering::AcqRel) {
             return Err(Error::invalid(format!("cursor {name} of log {} is open already", log.name)));
         }
-        core.seen.store(true, Ordering::Relaxed);
         core.orphaned.store(false, Ordering::Relaxed);
         lock(&core.state).slot.required = options.need == Need::Required;
         let stream = Stream::new(0, None, None);
@@ -69,9 +68,7 @@ impl Cursor {
     /// # Errors
     /// I/O on reading; a segment of a newer format. The read position stays: the call can be made again.
     pub fn next_batch(&mut self, max_bytes: usize) -> Result<Option<Batch>, Error> {
-        if lock(&self.core.state).moves != self.moves {
-            self.rewind();
-        }
+        self.follow();
         self.core.tried.store(true, Ordering::Relaxed);
         self.stream.set_chunk(max_bytes.saturating_add(max_bytes / 8));
         let (mut frames, mut bytes) = (Vec::new(), 0);
@@ -106,13 +103,13 @@ impl Cursor {
             match event {
                 Event::Frame(met) => return Ok(Some(met)),
                 Event::Lost(lost) => {
-                    lock(&self.core.state).lost(&lost);
+                    lock(&self.core.state).lost(&lost, self.log.env.clock.wall());
                     self.core.set_dirty();
                 }
                 Event::Hole(segment, hole) => {
                     let segment = lock(&self.log.table).get(&self.log.env, segment)?;
                     if let Some(segment) = segment {
-                        self.log.damaged.set_aside(&self.log.env, &self.log.name, &segment, hole);
+                        self.log.damaged.set_aside(&self.log.env, &self.log.name, &segment, hole, None);
                     }
                 }
             }
@@ -190,13 +187,35 @@ impl Cursor {
         lock(&self.core.state).slot.position
     }
 
-    /// Back to the oldest frame that is not acked.
+    /// Back to the oldest frame that is not acked and that the log still has. What a limit took while it was handed
+    /// out counts as dropped from now on.
     pub fn rewind(&mut self) {
+        self.give_up();
         let state = lock(&self.core.state);
         let (wanted, before, hint) = state.oldest_undone();
         self.moves = state.moves;
         self.stream = Stream::new(wanted, Some(before), Some(hint));
         self.held = None;
+    }
+
+    fn give_up(&self) {
+        if lock(&self.core.state).give_up(self.log.env.clock.wall()) {
+            self.core.set_dirty();
+        }
+    }
+
+    /// Goes on after what a limit took, if that was not read yet.
+    fn follow(&mut self) {
+        let state = lock(&self.core.state);
+        if state.moves == self.moves {
+            return;
+        }
+        self.moves = state.moves;
+        let (kept, before) = state.kept;
+        self.held = self.held.take().filter(|met| met.frame.header.sequence >= kept);
+        if self.stream.wanted() < kept {
+            self.stream = Stream::new(kept, Some(before), None);
+        }
     }
 
     /// Durably writes position and counters now.
@@ -223,6 +242,10 @@ impl Cursor {
 impl Drop for Cursor {
     fn drop(&mut self) {
         self.core.set_limit(&self.log, None);
+        self.give_up();
+        // The moment when somebody last had it open: what its time as an orphan is counted from.
+        lock(&self.core.state).slot.last_seen = self.log.env.clock.wall();
+        self.core.set_dirty();
         self.core.claimed.store(false, Ordering::Release);
     }
 }

@@ -33,8 +33,6 @@ pub(crate) struct CursorCore {
     dirty: AtomicBool,
     /// Somebody has it open.
     pub(crate) claimed: AtomicBool,
-    /// It was opened in this run.
-    pub(crate) seen: AtomicBool,
     /// Its exporter tried at least once in this run.
     pub(crate) tried: AtomicBool,
     /// How much it may have pending while somebody has it open.
@@ -63,7 +61,6 @@ impl CursorCore {
             durable_position: AtomicU64::new(durable),
             dirty: AtomicBool::new(dirty),
             claimed: AtomicBool::new(false),
-            seen: AtomicBool::new(false),
             tried: AtomicBool::new(false),
             limit: Mutex::default(),
             orphaned: AtomicBool::new(false),
@@ -104,6 +101,15 @@ impl CursorCore {
         }
     }
 
+    pub(crate) fn file(&self) -> PathBuf {
+        lock(&self.store).path().to_owned()
+    }
+
+    /// Whether nobody has it open.
+    pub(crate) fn is_alone(&self) -> bool {
+        !self.claimed.load(Ordering::Relaxed)
+    }
+
     /// Whether it keeps frames from being dropped.
     pub(crate) fn holds(&self) -> bool {
         !self.orphaned.load(Ordering::Relaxed) && lock(&self.state).slot.required
@@ -116,29 +122,32 @@ impl CursorCore {
         self.dirty.store(false, Ordering::Release);
         let front = log.view.front();
         let slot = {
-            let slot = &mut lock(&self.state).slot;
+            let mut state = lock(&self.state);
+            let now = log.env.clock.wall();
+            let slot = &mut state.slot;
             slot.generation += 1;
             slot.epoch = log.env.epoch;
             (slot.synced_to, slot.synced_totals) = (front.durable, front.durable_totals);
-            if self.claimed.load(Ordering::Relaxed) {
-                slot.last_seen = log.env.clock.wall();
+            if !self.is_alone() {
+                slot.last_seen = now;
             }
-            slot.clone()
+            state.on_disk(now)
         };
         store.write(&log.env, &slot).inspect_err(|_| self.set_dirty())?;
         self.durable_position.store(slot.position, Ordering::Release);
         Ok(())
     }
 
-    /// Moves the cursor durably over everything before `first_kept`, counting in the same write what it drops.
+    /// Moves the cursor durably over everything before `first_kept`, counting in the same write what it drops; what is
+    /// in flight goes with a crash, and so it is in that write too.
     pub(crate) fn drop_before(
         &self,
         log: &LogCore,
         first_kept: u64,
         totals: Totals,
         reason: Reason,
-    ) -> Result<Totals, Error> {
-        let dropped = loop {
+    ) -> Result<(), Error> {
+        loop {
             let (from, before, intervals) = lock(&self.state).acked_unread(first_kept);
             let acked = match intervals.is_empty() {
                 true => Totals::default(),
@@ -147,12 +156,12 @@ impl CursorCore {
             let mut state = lock(&self.state);
             // A reader that went on meanwhile may have passed what was just added up.
             if intervals.is_empty() || state.acked_unread(first_kept).0 == from {
-                break state.drop_before(first_kept, totals, acked, reason);
+                state.drop_before(first_kept, totals, acked, reason, log.env.clock.wall());
+                break;
             }
-        };
+        }
         self.tell_passed(log);
-        self.flush(log)?;
-        Ok(dropped)
+        self.flush(log)
     }
 
     /// What it still has to deliver. The age is that of the oldest frame in flight, else of the oldest unread.

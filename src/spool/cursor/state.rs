@@ -9,6 +9,10 @@
 //! ```
 //!
 //! Every frame is counted once: when it leaves the window, or when it is found missing.
+//!
+//! What a limit takes while it is in flight stays in the window: its reader has it in memory. It is pending until it
+//! is acked, and dropped when its reader gives it up. Only what is written differs, because a crash takes that memory
+//! with it: there it is dropped at once, and the position is beyond it. The ledger closes in both.
 
 use std::collections::VecDeque;
 
@@ -16,8 +20,8 @@ use super::super::format::Totals;
 use super::super::format::cursor::{Interval, MAX_INTERVALS, Reason, Slot};
 use super::super::stream::{Lost, Met};
 
-/// A cursor's position and counters in memory; `slot` is what is written to its file.
-#[derive(Debug)]
+/// A cursor's position and counters in memory; [`State::on_disk`] is what is written to its file.
+#[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) slot: Slot,
     /// Read and not done, by sequence.
@@ -26,6 +30,8 @@ pub(crate) struct State {
     high: u64,
     /// What the log had accepted before `high`.
     high_totals: Totals,
+    /// What a limit took lies before this sequence, where the log's totals are these: reading goes on from here.
+    pub(crate) kept: (u64, Totals),
     /// Counts the times that the reading position was moved by others than the reader.
     pub(crate) moves: u64,
     /// Frames of this run that were handed out a second time.
@@ -45,12 +51,26 @@ pub(crate) struct InFlight {
     offset: u64,
     /// Acked while no interval was free: counted when the position gets here. Holds how many items were parked.
     done: Option<u64>,
+    /// A limit took its segment: it is nowhere but with its reader.
+    taken: Option<Reason>,
 }
 
 impl State {
     pub(crate) fn new(slot: Slot) -> Self {
         let (high, high_totals) = (slot.position, slot.position_totals);
-        Self { slot, window: VecDeque::new(), high, high_totals, moves: 0, resent: 0 }
+        let kept = (high, high_totals);
+        Self { slot, window: VecDeque::new(), high, high_totals, kept, moves: 0, resent: 0 }
+    }
+
+    /// What to write: what is true if this run ends now.
+    pub(crate) fn on_disk(&self, now: u64) -> Slot {
+        // What was taken is the oldest of the window, and what is done does not stay in front.
+        if self.window.front().is_none_or(|e| e.taken.is_none()) {
+            return self.slot.clone();
+        }
+        let mut ended = self.clone();
+        ended.give_up(now);
+        ended.slot
     }
 
     /// What the log had accepted before its start, and what it is done with since: all but its pending.
@@ -58,6 +78,12 @@ impl State {
         let start = self.slot.start_totals;
         let (items, bytes) = (self.slot.done_items(), self.slot.done_bytes);
         Totals { frames: 0, items: start.items.saturating_add(items), bytes: start.bytes.saturating_add(bytes) }
+    }
+
+    /// What a limit took and its reader still has.
+    pub(crate) fn taken(&self) -> Totals {
+        let taken = self.window.iter().take_while(|e| e.taken.is_some()).filter(|e| e.done.is_none());
+        taken.fold(Totals::default(), |sum, e| sum + Totals { frames: 1, items: e.items, bytes: e.bytes })
     }
 
     /// Whether this frame is to be handed out: it is neither done nor behind.
@@ -91,6 +117,7 @@ impl State {
                 segment: met.segment,
                 offset: met.frame.offset,
                 done: None,
+                taken: None,
             };
             let at = self.window.partition_point(|e| e.sequence < header.sequence);
             match self.window.get(at) {
@@ -108,13 +135,14 @@ impl State {
     }
 
     /// Frames were found missing: they count as dropped, once.
-    pub(crate) fn lost(&mut self, lost: &Lost) {
+    pub(crate) fn lost(&mut self, lost: &Lost, now: u64) {
         if lost.last_sequence < self.high {
             return;
         }
         // An earlier run may have counted it, beyond the position it left.
         if !self.is_done(lost.last_sequence) {
-            self.count_dropped(lost.reason, lost.amount.items, lost.amount.bytes);
+            let range = Interval { first: lost.first_sequence, last: lost.last_sequence };
+            self.count_dropped(lost.reason, lost.amount, range, now);
         }
         self.raise(lost.last_sequence + 1, lost.totals);
         self.finish(lost.first_sequence, lost.last_sequence);
@@ -144,33 +172,44 @@ impl State {
         items
     }
 
-    /// Everything before `first_kept`, where the log's totals are `totals`, goes: what is not done there is dropped.
-    /// `acked_unread` is what of it an earlier run acked beyond its position. Returns what was dropped.
+    /// Everything before `first_kept`, where the log's totals are `totals`, goes. What was not read there is dropped,
+    /// but `acked_unread`, which an earlier run acked beyond its position. What is in flight is left to its reader.
     pub(crate) fn drop_before(
         &mut self,
         first_kept: u64,
         totals: Totals,
         acked_unread: Totals,
         reason: Reason,
-    ) -> Totals {
-        let to = self.window.partition_point(|e| e.sequence < first_kept);
-        let mut dropped = Totals::default();
-        let gone: Vec<InFlight> = self.window.drain(..to).collect();
-        for entry in gone {
-            match entry.done {
-                Some(parked) => self.count_done(entry.items, entry.bytes, parked),
-                None => dropped = dropped + Totals { frames: 1, items: entry.items, bytes: entry.bytes },
-            }
+        now: u64,
+    ) {
+        for entry in self.window.iter_mut().take_while(|e| e.sequence < first_kept) {
+            entry.taken.get_or_insert(reason);
         }
         if self.high < first_kept {
-            dropped = dropped + (totals - self.high_totals - acked_unread);
+            let unread = Interval { first: self.high, last: first_kept - 1 };
+            self.count_dropped(reason, totals - self.high_totals - acked_unread, unread, now);
             self.raise(first_kept, self.high_totals.max(totals));
+            self.finish(unread.first, unread.last);
         }
-        self.count_dropped(reason, dropped.items, dropped.bytes);
-        self.finish(self.slot.position, first_kept.saturating_sub(1));
-        self.moves += 1;
+        if first_kept > self.kept.0 {
+            self.kept = (first_kept, totals);
+            self.moves += 1;
+        }
         self.advance();
-        dropped
+    }
+
+    /// The reader has nothing in memory any more: what a limit took of it is dropped. True when that was anything.
+    pub(crate) fn give_up(&mut self, now: u64) -> bool {
+        let is_gone = |e: &InFlight| e.taken.is_some() && e.done.is_none();
+        let gone: Vec<InFlight> = self.window.iter().filter(|e| is_gone(e)).copied().collect();
+        self.window.retain(|e| !is_gone(e));
+        for entry in &gone {
+            let amount = Totals { frames: 1, items: entry.items, bytes: entry.bytes };
+            let range = Interval { first: entry.sequence, last: entry.sequence };
+            self.count_dropped(entry.taken.unwrap_or(Reason::Other), amount, range, now);
+        }
+        self.advance();
+        !gone.is_empty()
     }
 
     /// Intervals that an earlier run acked in frames that this one has not read, up to `below`; with them, where
@@ -207,11 +246,11 @@ impl State {
         self.slot.done_bytes += bytes;
     }
 
-    fn count_dropped(&mut self, reason: Reason, items: u64, bytes: u64) {
-        let counter = &mut self.slot.dropped[reason as usize];
-        counter.items += items;
-        counter.bytes += bytes;
-        self.slot.done_bytes += bytes;
+    fn count_dropped(&mut self, reason: Reason, amount: Totals, range: Interval, now: u64) {
+        if !amount.is_zero() {
+            self.slot.dropped[reason as usize].add(amount.items, amount.bytes, range, now);
+            self.slot.done_bytes += amount.bytes;
+        }
     }
 
     fn raise(&mut self, high: u64, totals: Totals) {

@@ -52,6 +52,10 @@ impl Store {
         Self { path, file: None }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Durably writes a slot whose generation is one above the last. After an error the old slot may or may not be
     /// the present one; the next write goes to a new file.
     pub(crate) fn write(&mut self, env: &Env, slot: &Slot) -> Result<(), Error> {

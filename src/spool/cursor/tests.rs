@@ -10,11 +10,15 @@ use super::super::stream::{Lost, Met};
 use super::super::walk::FoundFrame;
 use super::state::State;
 
+const NOW: u64 = 1;
+
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Unread,
     InFlight,
+    /// In flight when a limit took it.
+    Taken,
     Done,
     Dropped,
     Missing,
@@ -67,7 +71,7 @@ impl Model {
             let totals = before(sequence);
             let amount = totals - before(first_sequence);
             let last_sequence = sequence - 1;
-            self.state.lost(&Lost { first_sequence, last_sequence, amount, totals, reason: Reason::Damaged });
+            self.state.lost(&Lost { first_sequence, last_sequence, amount, totals, reason: Reason::Damaged }, NOW);
         }
         if self.fates[at].1 == Fate::Unread {
             self.fates[at].1 = Fate::InFlight;
@@ -80,15 +84,24 @@ impl Model {
 
     fn ack(&mut self, first: u64, last: u64) {
         let range = |s: u64| (first..=last).contains(&s);
-        for (_, fate) in self.fates.iter_mut().filter(|(s, f)| range(*s) && *f == Fate::InFlight) {
+        let is_open = |f: Fate| matches!(f, Fate::InFlight | Fate::Taken);
+        for (_, fate) in self.fates.iter_mut().filter(|(s, f)| range(*s) && is_open(*f)) {
             *fate = Fate::Done;
         }
         self.state.ack(first, last, 0);
     }
 
     fn rewind(&mut self) {
+        self.state.give_up(NOW);
+        self.lose_taken();
         let (wanted, ..) = self.state.oldest_undone();
         self.next = self.fates.iter().position(|(s, _)| *s >= wanted).unwrap_or(self.fates.len());
+    }
+
+    fn lose_taken(&mut self) {
+        for (_, fate) in self.fates.iter_mut().filter(|(_, f)| *f == Fate::Taken) {
+            *fate = Fate::Dropped;
+        }
     }
 
     fn drop_before(&mut self, first_kept: u64) {
@@ -97,40 +110,51 @@ impl Model {
         let acked = acked.filter(|s| intervals.iter().any(|i| i.first <= *s && *s <= i.last));
         // Only what was not read in this run is asked for; what is missing there was counted with its interval.
         let acked = acked.fold(Totals::default(), |t, s| t + Totals::frame(items(s), s));
-        self.state.drop_before(first_kept, before(first_kept), acked, Reason::Full);
+        self.state.drop_before(first_kept, before(first_kept), acked, Reason::Full, NOW);
         for (_, fate) in self.fates.iter_mut().filter(|(s, _)| *s < first_kept) {
-            if matches!(fate, Fate::Unread | Fate::InFlight) {
-                *fate = Fate::Dropped;
-            }
+            *fate = match *fate {
+                Fate::Unread => Fate::Dropped,
+                Fate::InFlight => Fate::Taken,
+                other => other,
+            };
         }
-        self.rewind();
+        // Reading goes on where it was, or after what is gone.
+        let kept = self.fates.iter().position(|(s, _)| *s >= first_kept).unwrap_or(self.fates.len());
+        self.next = self.next.max(kept);
     }
 
     /// A new run from what is on disk.
     fn restart(&mut self) {
-        let bytes = self.state.slot.encode();
+        let bytes = self.state.on_disk(NOW).encode();
         self.state = State::new(Slot::decode(&bytes).unwrap());
         for (_, fate) in self.fates.iter_mut().filter(|(_, f)| *f == Fate::InFlight) {
             *fate = Fate::Unread;
         }
+        self.lose_taken();
         self.rewind();
     }
 
     fn check(&self) {
-        let slot = &self.state.slot;
+        self.check_slot(&self.state.slot, false);
+        self.check_slot(&self.state.on_disk(NOW), true);
+        assert!(self.state.closes());
+    }
+
+    /// In memory what a limit took in flight is pending; on disk it is dropped.
+    fn check_slot(&self, slot: &Slot, is_on_disk: bool) {
         let sum = |wanted: Fate| {
             self.fates.iter().filter(|(_, f)| *f == wanted).map(|(s, _)| u64::from(items(*s))).sum::<u64>()
         };
         assert_eq!(slot.delivered_items, sum(Fate::Done), "{slot:?}");
         let dropped: u64 = slot.dropped.iter().map(|d| d.items).sum();
-        assert!(dropped >= sum(Fate::Dropped) && dropped <= sum(Fate::Dropped) + sum(Fate::Missing), "{slot:?}");
-        let open = |f: Fate| matches!(f, Fate::Unread | Fate::InFlight);
+        let wanted = sum(Fate::Dropped) + if is_on_disk { sum(Fate::Taken) } else { 0 };
+        assert!(dropped >= wanted && dropped <= wanted + sum(Fate::Missing), "{slot:?}");
+        let open = |f: Fate| matches!(f, Fate::Unread | Fate::InFlight) || (f == Fate::Taken && !is_on_disk);
         if let Some((first, _)) = self.fates.iter().find(|(_, f)| open(*f)) {
             assert!(slot.position <= *first, "{} was passed: {slot:?}", first);
         }
         assert_eq!(slot.position_totals, before(slot.position), "{slot:?}");
         assert!(slot.intervals.windows(2).all(|w| w[0].last + 1 < w[1].first), "{slot:?}");
-        assert!(self.state.closes());
     }
 }
 

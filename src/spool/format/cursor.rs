@@ -11,11 +11,11 @@ pub(crate) const MAX_INTERVALS: usize = 4000;
 
 const MAGIC: &[u8; 8] = b"TGATECUR";
 const INTERVAL_LEN: usize = 16;
-const REASON_LEN: usize = 24;
+const REASON_LEN: usize = dropped::LEN;
 
 layout! {
     /// Fields of a slot before its intervals.
-    slot: 512 bytes {
+    slot: 1024 bytes {
         MAGIC: 0, 8;
         VERSION: 8, 2;
         FLAGS: 10, 2;
@@ -48,10 +48,24 @@ layout! {
         DONE_BYTES: 216, 8;
         RESENT_ITEMS: 224, 8;
         REPLAYED_ITEMS: 232, 8;
-        DROPPED: 240, 192;
-        INTERVALS_CRC: 432, 4;
-        RESERVED: 436, 72;
-        CRC: 508, 4;
+        DROPPED: 240, 512;
+        INTERVALS_CRC: 752, 4;
+        RESERVED: 756, 264;
+        CRC: 1020, 4;
+    }
+}
+
+layout! {
+    /// What was dropped for one reason.
+    dropped: 64 bytes {
+        ITEMS: 0, 8;
+        BYTES: 8, 8;
+        TOLD_ITEMS: 16, 8;
+        TOLD_BYTES: 24, 8;
+        FIRST_TIME: 32, 8;
+        LAST_TIME: 40, 8;
+        FIRST_SEQUENCE: 48, 8;
+        LAST_SEQUENCE: 56, 8;
     }
 }
 
@@ -109,13 +123,79 @@ impl Reason {
     }
 }
 
-/// What was dropped for one reason.
+/// What was dropped for one reason, and how much of it is told already.
+///
+/// Something is untold as long as `first_time` is set: also a loss of which nobody knows how many items it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Dropped {
     pub(crate) items: u64,
     pub(crate) bytes: u64,
-    /// Of the items: how many have been told as a loss record.
+    /// Of the items and bytes: how many have been told in a loss record.
     pub(crate) told_items: u64,
+    pub(crate) told_bytes: u64,
+    /// When the first and the last of what is untold were dropped, nanoseconds since 1970.
+    pub(crate) first_time: u64,
+    pub(crate) last_time: u64,
+    /// Between which sequences, both included, what is untold lies; zero when nobody knows.
+    pub(crate) first_sequence: u64,
+    pub(crate) last_sequence: u64,
+}
+
+impl Dropped {
+    /// Something was lost `now`.
+    pub(crate) fn add(&mut self, items: u64, bytes: u64, sequences: Interval, now: u64) {
+        self.items += items;
+        self.bytes += bytes;
+        if !self.is_untold() {
+            (self.first_time, self.first_sequence) = (now.max(1), sequences.first);
+        }
+        self.last_time = self.last_time.max(now.max(1));
+        self.first_sequence = self.first_sequence.min(sequences.first);
+        self.last_sequence = self.last_sequence.max(sequences.last);
+    }
+
+    pub(crate) fn is_untold(&self) -> bool {
+        self.first_time > 0
+    }
+
+    fn encode(&self, b: &mut [u8]) {
+        put(b, dropped::ITEMS, self.items);
+        put(b, dropped::BYTES, self.bytes);
+        put(b, dropped::TOLD_ITEMS, self.told_items);
+        put(b, dropped::TOLD_BYTES, self.told_bytes);
+        put(b, dropped::FIRST_TIME, self.first_time);
+        put(b, dropped::LAST_TIME, self.last_time);
+        put(b, dropped::FIRST_SEQUENCE, self.first_sequence);
+        put(b, dropped::LAST_SEQUENCE, self.last_sequence);
+    }
+
+    fn decode(b: &[u8]) -> Self {
+        Self {
+            items: get(b, dropped::ITEMS),
+            bytes: get(b, dropped::BYTES),
+            told_items: get(b, dropped::TOLD_ITEMS),
+            told_bytes: get(b, dropped::TOLD_BYTES),
+            first_time: get(b, dropped::FIRST_TIME),
+            last_time: get(b, dropped::LAST_TIME),
+            first_sequence: get(b, dropped::FIRST_SEQUENCE),
+            last_sequence: get(b, dropped::LAST_SEQUENCE),
+        }
+    }
+
+    /// What this counter said when it was `then` is told. Telling it twice is telling it once.
+    pub(crate) fn told(&mut self, then: &Self) {
+        self.told_items = self.told_items.max(then.items).min(self.items);
+        self.told_bytes = self.told_bytes.max(then.bytes).min(self.bytes);
+        if (self.items, self.last_time) == (then.items, then.last_time) {
+            (self.first_time, self.last_time, self.first_sequence, self.last_sequence) = (0, 0, 0, 0);
+        } else if self.is_untold() {
+            // More was dropped meanwhile: what remains came after what was told.
+            self.first_time = self.first_time.max(then.last_time);
+            if self.first_sequence == then.first_sequence {
+                self.first_sequence = then.last_sequence.saturating_add(1).min(self.last_sequence);
+            }
+        }
+    }
 }
 
 /// An acked range of sequences, both ends included.
@@ -203,9 +283,7 @@ impl Slot {
         put(&mut b, slot::RESENT_ITEMS, self.resent_items);
         put(&mut b, slot::REPLAYED_ITEMS, self.replayed_items);
         for (at, dropped) in (slot::DROPPED.start..).step_by(REASON_LEN).zip(&self.dropped) {
-            put(&mut b, at..at + 8, dropped.items);
-            put(&mut b, at + 8..at + 16, dropped.bytes);
-            put(&mut b, at + 16..at + 24, dropped.told_items);
+            dropped.encode(&mut b[at..at + REASON_LEN]);
         }
         for (at, interval) in (slot::LEN..).step_by(INTERVAL_LEN).zip(&self.intervals[..count]) {
             put(&mut b, at..at + 8, interval.first);
@@ -232,11 +310,7 @@ impl Slot {
         }
         let mut dropped = [Dropped::default(); 8];
         for (at, dropped) in (slot::DROPPED.start..).step_by(REASON_LEN).zip(&mut dropped) {
-            *dropped = Dropped {
-                items: get(b, at..at + 8),
-                bytes: get(b, at + 8..at + 16),
-                told_items: get(b, at + 16..at + 24),
-            };
+            *dropped = Dropped::decode(&b[at..at + REASON_LEN]);
         }
         Ok(Self {
             required: get(b, slot::FLAGS) & u64::from(flags::REQUIRED) != 0,

@@ -90,6 +90,11 @@ impl FrameHeader {
         b
     }
 
+    /// The sequence that a header claims, unchecked.
+    pub(crate) fn claimed_sequence(bytes: &[u8]) -> u64 {
+        get(bytes, header::SEQUENCE)
+    }
+
     /// The header at `offset` of the segment with this seed.
     pub(crate) fn decode(bytes: &[u8], seed: Seed, offset: u64) -> Result<Self, Fault> {
         let b = bytes.get(..header::LEN).ok_or(Fault::Short)?;

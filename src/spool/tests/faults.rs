@@ -126,6 +126,11 @@ fn rule_7_when_no_other_file_can_be_had_appends_are_refused_and_acked_frames_are
             assert_eq!(durability, Durability::Interval);
             taken.push(5);
         }
+        let until = Instant::now() + Duration::from_secs(10);
+        while !log.trouble().is_some_and(|trouble| trouble.is_poisoned()) {
+            assert!(Instant::now() < until, "what health is red for");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         append_until_taken(&log, 6);
         taken.push(6);
         let until = Instant::now() + Duration::from_secs(10);

@@ -6,6 +6,7 @@ mod damage;
 mod fault_disk;
 mod faults;
 mod kill;
+mod ledger;
 mod limit;
 mod space;
 mod story;

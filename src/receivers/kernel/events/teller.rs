@@ -13,20 +13,34 @@ use super::host::Host;
 pub struct LogLoss {
     /// The log's name.
     pub log: String,
-    /// What the log carries.
+    /// What the log carries, where that is known.
     pub signal: Option<&'static str>,
-    /// The cursor that will not get the records.
-    pub cursor: String,
+    /// The cursor that will not get the records; `None`: bytes of the log, whatever they held.
+    pub cursor: Option<String>,
     /// Why: the log's word for the limit that took them.
-    pub reason: String,
-    /// Records since it was last told.
+    pub reason: &'static str,
+    /// Records since it was last told; 0: nobody knows.
     pub count: u64,
+    /// Payload bytes since it was last told; 0: nobody knows.
+    pub bytes: u64,
     /// Records ever.
     pub total: u64,
-    /// After this moment, nanoseconds since 1970.
-    pub since_unix_nanos: u64,
-    /// Up to this moment, nanoseconds since 1970.
-    pub until_unix_nanos: u64,
+    /// When the first and the last were lost, nanoseconds since 1970.
+    pub times_unix_nanos: Option<(u64, u64)>,
+    /// The first and the last of the log's sequences between which the records lie.
+    pub sequences: Option<(u64, u64)>,
+}
+
+impl LogLoss {
+    fn body(&self) -> String {
+        let Self { log, reason, count, bytes, .. } = self;
+        match (&self.cursor, count) {
+            (None, _) => format!("{bytes} bytes of log {log} do not verify: {reason}"),
+            (Some(cursor), 0) => format!("log {log}: {reason}: {cursor}"),
+            (Some(cursor), 1) => format!("1 record of log {log} lost for {cursor}: {reason}"),
+            (Some(cursor), _) => format!("{count} records of log {log} lost for {cursor}: {reason}"),
+        }
+    }
 }
 
 /// Writes losses as an OTLP export request under the scope `tidegate.agent`.
@@ -54,18 +68,20 @@ impl Teller {
 
     fn event(&mut self, loss: &LogLoss) -> super::event::Event {
         let mut event = self.reporter.begin(Kind::Loss);
-        let records = if loss.count == 1 { "record" } else { "records" };
-        event.body = format!("{} {records} of log {} lost for {}: {}", loss.count, loss.log, loss.cursor, loss.reason);
+        event.body = loss.body();
         let attributes = &mut event.attributes;
         attributes.text("collector.loss.stage", "spool".to_owned());
-        attributes.text("collector.loss.reason", loss.reason.clone());
-        attributes.int("collector.loss.count", loss.count);
+        attributes.text("collector.loss.reason", loss.reason.to_owned());
+        attributes.nonzero("collector.loss.count", loss.count);
+        attributes.nonzero("collector.loss.bytes", loss.bytes);
         attributes.text("collector.loss.signal", loss.signal.map(str::to_owned));
         attributes.text("collector.loss.component", loss.cursor.clone());
         attributes.text("collector.loss.log", loss.log.clone());
-        attributes.text("collector.loss.first_time", clock::rfc3339(loss.since_unix_nanos));
-        attributes.text("collector.loss.last_time", clock::rfc3339(loss.until_unix_nanos));
-        attributes.int("collector.loss.total", loss.total);
+        attributes.text("collector.loss.first_time", loss.times_unix_nanos.map(|(first, _)| clock::rfc3339(first)));
+        attributes.text("collector.loss.last_time", loss.times_unix_nanos.map(|(_, last)| clock::rfc3339(last)));
+        attributes.some_int("collector.loss.first_sequence", loss.sequences.map(|(first, _)| first));
+        attributes.some_int("collector.loss.last_sequence", loss.sequences.map(|(_, last)| last));
+        attributes.nonzero("collector.loss.total", loss.total);
         event
     }
 }
