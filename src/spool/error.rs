@@ -29,6 +29,10 @@ pub struct Error(Arc<Kind>);
 pub(crate) enum Kind {
     #[error("log {log} is full: {limit}; it takes frames again when exporters deliver or space is freed")]
     Full { log: String, limit: String, retry_after: Duration },
+    #[error(
+        "log {log} is full: {bytes} bytes of its cap are taken and exporters still want them, or less than min_free is left; it takes frames again when exporters deliver or space is freed"
+    )]
+    Capped { log: String, bytes: u64, retry_after: Duration },
     #[error("log {log} is busy: {waiting} bytes wait for the disk; try again in {} ms", .retry_after.as_millis())]
     Busy { log: String, waiting: u64, retry_after: Duration },
     #[error("log {log}: a sync failed ({cause}); what waited for it is kept in memory and rewritten to a new file")]
@@ -84,7 +88,12 @@ impl Error {
     /// nothing of the refused frame was written.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(*self.0, Kind::Full { .. })
+        matches!(*self.0, Kind::Full { .. } | Kind::Capped { .. })
+    }
+
+    /// Full by a limit that was set, not by the disk's answer.
+    pub(crate) fn is_capped(&self) -> bool {
+        matches!(*self.0, Kind::Capped { .. })
     }
 
     /// More bytes wait for the disk than the log keeps in memory. Try again after [`Error::retry_after`].
@@ -148,9 +157,10 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match &*self.0 {
-            Kind::Full { retry_after, .. } | Kind::Busy { retry_after, .. } | Kind::Poisoned { retry_after, .. } => {
-                Some(*retry_after)
-            }
+            Kind::Full { retry_after, .. }
+            | Kind::Capped { retry_after, .. }
+            | Kind::Busy { retry_after, .. }
+            | Kind::Poisoned { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }

@@ -168,6 +168,7 @@ impl Keeper {
         if log.retain(by_age, self.gate.wall()).unwrap_or(false) {
             log.queue.admit();
         }
+        drop(log.recheck_cap());
     }
 
     /// Cursors whose exporter is gone hold nothing after a while. That the others are open is written now and then

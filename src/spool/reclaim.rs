@@ -6,6 +6,8 @@
 //! 4. The oldest segment, even if a required cursor wants it: past `max_age`, or with `drop_oldest` when space is
 //!    short.
 //!
+//! At the directory's cap the log furthest above its part goes first, and only then the one that needs room.
+//!
 //! Only ever the oldest segment goes, and never the newest: it holds what is known about sequences. A cursor that is
 //! still behind is first durably moved over it, the drop counted in that same write. A crash after that leaves a
 //! segment that every cursor passed, which is case 1 or 2.
@@ -25,6 +27,8 @@ use super::spare::Spare;
 use super::stream::{Event, Stream};
 use super::{Error, OnFull};
 
+/// A log that may grow by so much is not full.
+const ENOUGH: u64 = 64 << 10;
 /// Passed segments kept at most, whatever their size: each start after a crash leaves a small one.
 const MAX_PASSED: usize = 4096;
 
@@ -36,28 +40,61 @@ struct Oldest {
 }
 
 impl LogCore {
-    /// Frees space until the log's files may grow by `need` bytes, or a spare of `spare` bytes is there. False when
-    /// its policy gives up nothing more.
+    /// Frees space until the log's files may grow by `need` bytes, or a spare of `spare` bytes is there: first that of
+    /// the log furthest above its part, then its own. False when no policy gives up anything more.
     pub(crate) fn make_room(&self, need: u64, spare: Option<u64>) -> Result<bool, Error> {
+        let has_spare = || spare.is_some() && self.spares.has(need);
+        // What others have goes without our own lock held: two logs must not wait for each other.
+        while self.space.room_in_cap(&self.account) < need && !has_spare() {
+            let Some(donor) = self.space.donor(&self.account, need) else { break };
+            // A failure there is told there; here it is as if nothing was given.
+            if !donor.give_room().unwrap_or(false) {
+                break;
+            }
+        }
         let _reclaiming = lock(&self.reclaiming);
         loop {
-            if self.space.room(&self.account) >= need || (spare.is_some() && self.spares.has(need)) {
+            if self.space.room(&self.account) >= need || has_spare() {
                 return Ok(true);
             }
-            // Of no use for what is needed: too small, or the open segment grows and takes no other file. Kept, such
-            // spares could fill the cap while nothing is left to reclaim.
-            if let Some(unused) = self.spares.take(0) {
-                self.env.remove(&unused.path)?;
-                self.account.sub(unused.size);
-                continue;
-            }
-            let Some(oldest) = self.oldest()? else { return Ok(false) };
-            let held = oldest.behind.iter().any(|c| c.holds());
-            if held && self.options.on_full == OnFull::Reject {
+            if !self.give(spare)? {
                 return Ok(false);
             }
-            self.reclaim(&oldest, Reason::Full, spare)?;
         }
+    }
+
+    /// Gives room to another log. False when the policy gives up nothing more.
+    fn give_room(&self) -> Result<bool, Error> {
+        let _reclaiming = lock(&self.reclaiming);
+        self.give(None)
+    }
+
+    /// Gives up what costs least of all that is left. False when the policy gives up nothing more.
+    fn give(&self, spare: Option<u64>) -> Result<bool, Error> {
+        // Of no use for what is needed: too small, or the open segment grows and takes no other file. Kept, such
+        // spares could fill the cap while nothing is left to reclaim.
+        if let Some(unused) = self.spares.take(0) {
+            self.env.remove(&unused.path)?;
+            self.account.sub(unused.size);
+            return Ok(true);
+        }
+        let Some(oldest) = self.oldest()? else { return Ok(false) };
+        let held = oldest.behind.iter().any(|c| c.holds());
+        if held && self.options.on_full == OnFull::Reject {
+            return Ok(false);
+        }
+        self.reclaim(&oldest, Reason::Full, spare)?;
+        Ok(true)
+    }
+
+    /// Takes appends again when the cap that was in their way is not any more, although nobody appends.
+    pub(crate) fn recheck_cap(&self) -> Result<(), Error> {
+        let is_capped = || lock(&self.trouble).as_ref().is_some_and(Error::is_capped);
+        if is_capped() && self.make_room(self.segment_size.min(ENOUGH), None)? {
+            lock(&self.trouble).take_if(|error| error.is_capped());
+            self.queue.admit();
+        }
+        Ok(())
     }
 
     /// Keeps the log within `retain_size`, `retain_age` and `max_age`, when it is `now` by a clock that may be believed.

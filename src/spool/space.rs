@@ -1,13 +1,20 @@
 //! Who may take how much of the data directory.
 //!
-//! Half of `max_size` is guaranteed, in equal parts, to the logs; the other half is for whoever needs it. A log may
-//! grow as long as the parts guaranteed to the others, and what they took beyond them, stay in the cap. So a log
-//! within its part can always grow, and at the cap it is the logs above their parts that drop or reject.
+//! Half of `max_size` is guaranteed, in equal parts, to the logs; the other half is for whoever needs it. Invariants:
+//! - A log within its part can always grow: parts are given to nobody else. Other logs grow only as far as all parts,
+//!   and what was taken beyond them, stay in the cap.
+//! - At the cap, the log furthest above its part gives room first, in its own order of reclaiming; if it rejects, it
+//!   takes nothing until it is below.
+//! - The directory is above `max_size` only if a part was not free when its log came: by the rest of that part, until
+//!   the log that filled the directory has delivered. Two logs that grow at the same moment may also pass the cap, by
+//!   one group of frames.
+//! - `min_free` is not passed for anybody's part.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use super::core::LogCore;
 use super::env::{Env, lock};
 use super::{Error, Options};
 
@@ -35,9 +42,17 @@ pub(crate) struct Account {
     cap: u64,
     /// Guaranteed whatever the number of logs; else an equal part.
     fixed: Option<u64>,
+    /// Whose it is, once that is open: who is asked to give room.
+    owner: OnceLock<Weak<LogCore>>,
 }
 
 impl Account {
+    /// Says whose it is.
+    pub(crate) fn set_owner(&self, log: &Arc<LogCore>) {
+        // A log that was opened before keeps its account.
+        self.owner.get_or_init(|| Arc::downgrade(log));
+    }
+
     pub(crate) fn add(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -98,7 +113,7 @@ impl Space {
     /// Opens the account of a log with its own cap, and if `fixed` a guarantee of its own.
     pub(crate) fn account(&self, cap: Option<u64>, fixed: Option<u64>) -> Arc<Account> {
         let cap = cap.unwrap_or(self.max_size).min(self.max_size);
-        let account = Arc::new(Account { bytes: AtomicU64::new(0), cap, fixed });
+        let account = Arc::new(Account { bytes: AtomicU64::new(0), cap, fixed, owner: OnceLock::new() });
         lock(&self.accounts).push(account.clone());
         account
     }
@@ -114,6 +129,12 @@ impl Space {
 
     /// By how many bytes this log's files may grow now.
     pub(crate) fn room(&self, account: &Account) -> u64 {
+        let mine = self.guaranteed(account).saturating_sub(account.bytes());
+        self.room_in_cap(account).max(mine.min(self.room_on_disk()))
+    }
+
+    /// As `room`, with the whole directory in its cap.
+    pub(crate) fn room_in_cap(&self, account: &Account) -> u64 {
         let accounts = lock(&self.accounts);
         let logs = Self::sharing(&accounts);
         let others: u64 = accounts
@@ -121,10 +142,39 @@ impl Space {
             .filter(|other| !std::ptr::eq(&***other, account))
             .map(|other| other.bytes().max(self.part(other, logs)))
             .sum();
+        drop(accounts);
         let mine = self.max_size.saturating_sub(others + self.other.load(Ordering::Relaxed)).min(account.cap);
-        let tight = self.tight.load(Ordering::Relaxed);
-        let all: u64 = if tight == u64::MAX { 0 } else { accounts.iter().map(|a| a.bytes()).sum() };
-        mine.saturating_sub(account.bytes()).min(tight.saturating_sub(all))
+        mine.saturating_sub(account.bytes()).min(self.room_on_disk())
+    }
+
+    /// How much may be stored in addition before the file system has less than `min_free`.
+    fn room_on_disk(&self) -> u64 {
+        match self.tight.load(Ordering::Relaxed) {
+            u64::MAX => u64::MAX,
+            tight => tight.saturating_sub(lock(&self.accounts).iter().map(|a| a.bytes()).sum()),
+        }
+    }
+
+    /// The log that is to give room before this one, which needs so many bytes, gives its own: the furthest above its
+    /// part, if it is further above than this one would be.
+    pub(crate) fn donor(&self, account: &Account, need: u64) -> Option<Arc<LogCore>> {
+        // Its own cap is in the way, not the others.
+        if account.bytes() + need > account.cap {
+            return None;
+        }
+        let accounts = lock(&self.accounts);
+        let logs = Self::sharing(&accounts);
+        let above = |a: &Account, more: u64| (a.bytes() + more).saturating_sub(self.share(a, logs));
+        let others = accounts.iter().filter(|other| !std::ptr::eq(&***other, account));
+        let donor = others.max_by_key(|other| above(other, 0))?;
+        let is_further = above(donor, 0) > above(account, need);
+        donor.owner.get().filter(|_| is_further)?.upgrade()
+    }
+
+    /// What would be guaranteed to this log if what may be stored now were `max_size`.
+    fn share(&self, account: &Account, logs: u64) -> u64 {
+        let cap = self.max_size.min(self.tight.load(Ordering::Relaxed));
+        account.fixed.unwrap_or(cap / 2 / logs.max(1)).min(account.cap)
     }
 
     pub(crate) fn add_other(&self, bytes: u64) {

@@ -93,7 +93,7 @@ impl LogCore {
     /// Fills one spare with zeros, if there is none, room for it, and nothing else to do. Gives up as soon as the
     /// log is not quiet any more. `pause` waits between pieces and is false when the spool closes.
     pub(crate) fn fill_spare(&self, size: u64, pause: &dyn Fn() -> bool) -> Result<(), Error> {
-        if !self.spares.is_empty() || self.space.copies_on_write() || self.space.room(&self.account) < 2 * size {
+        if !self.spares.is_empty() || self.space.copies_on_write() || self.space.room_in_cap(&self.account) < 2 * size {
             return Ok(());
         }
         let path = self.spares.new_path(&self.dir);

@@ -217,6 +217,7 @@ impl Shared {
         if let Some(housekeeper) = &*lock(&self.housekeeper) {
             housekeeper.watch(core.clone());
         }
+        core.account.set_owner(&core);
         let log = Log(core, writer);
         logs.insert(key.to_owned(), Running { log: log.clone(), writer: Some(serving) });
         Ok(log)

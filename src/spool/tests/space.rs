@@ -154,6 +154,85 @@ fn rule_13_a_log_within_its_part_can_grow_however_greedy_another_is() {
     assert!(bytes_on_disk(bench.path()) <= 4 << 20);
 }
 
+/// Options of a flooding and of a quiet log.
+fn on_full(bench: &Bench, on_full: OnFull) -> LogOptions {
+    LogOptions { on_full, retain_size: u64::MAX, ..bench.options.log.clone() }
+}
+
+/// Frames of 1 kB that surely fit a quarter of the directory, beside a cursor's file and what small segments waste.
+const SURE: u64 = 700;
+
+#[test]
+fn rule_13_a_flood_that_drops_its_oldest_gives_a_quiet_log_its_part_even_if_that_comes_late() {
+    for late in [false, true] {
+        let bench = Bench::with(|o| o.max_size = Some(4 << 20));
+        let spool = bench.spool.as_ref().unwrap();
+        let flood = spool.log_with("flood", on_full(&bench, OnFull::DropOldest)).unwrap();
+        let _a = cursor(&flood, "c");
+        let early = (!late).then(|| bench.log());
+        assert_eq!(fill(&flood, 5000), 5000);
+        let quiet = early.unwrap_or_else(|| bench.log());
+        let _b = cursor(&quiet, "c");
+        for n in 0..SURE {
+            let appended = quiet.append(1, payload(n, 1000), 1).and_then(|a| a.wait());
+            assert!(appended.is_ok(), "late {late}, {n} of {SURE}: {appended:?}");
+            append(&flood, n..n + 1, 1000);
+        }
+        assert!(bytes_on_disk(bench.path()) <= 4 << 20);
+        assert!(quiet.losses().unwrap().is_empty(), "the quiet one lost nothing");
+        assert_eq!(flood.losses().unwrap()[0].reason, "full");
+    }
+}
+
+#[test]
+fn rule_13_a_flood_that_rejects_takes_nothing_of_a_quiet_logs_part() {
+    for late in [false, true] {
+        let bench = Bench::with(|o| o.max_size = Some(4 << 20));
+        let spool = bench.spool.as_ref().unwrap();
+        let flood = spool.log_with("flood", on_full(&bench, OnFull::Reject)).unwrap();
+        let mut a = cursor(&flood, "c");
+        let early = (!late).then(|| bench.log());
+        assert!(fill(&flood, 5000) < 5000);
+        let quiet = early.unwrap_or_else(|| bench.log());
+        let mut b = cursor(&quiet, "c");
+        for n in 0..SURE {
+            let appended = quiet.append(1, payload(n, 1000), 1).and_then(|a| a.wait());
+            assert!(appended.is_ok(), "late {late}, {n} of {SURE}: {appended:?}");
+        }
+        assert!(late || bytes_on_disk(bench.path()) <= 4 << 20);
+        assert!(flood.trouble().unwrap().is_full(), "above its part it takes nothing more");
+        assert!(flood.losses().unwrap().is_empty() && quiet.losses().unwrap().is_empty());
+        // Delivered, the flood gives what it took; nobody has to append for the log to be called well again.
+        drain(&mut a);
+        a.ack(0, u64::MAX, 0).unwrap();
+        a.flush().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while flood.trouble().is_some() {
+            assert!(Instant::now() < until, "{:?}", flood.trouble());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        fill(&quiet, 3000);
+        assert!(bytes_on_disk(bench.path()) <= 4 << 20);
+        assert_eq!(number(&drain(&mut b)[0].payload), 0);
+    }
+}
+
+#[test]
+fn rule_13_at_the_cap_the_log_furthest_above_its_part_drops() {
+    let bench = Bench::with(|o| o.max_size = Some(6 << 20));
+    let spool = bench.spool.as_ref().unwrap();
+    let open = |name| spool.log_with(name, on_full(&bench, OnFull::DropOldest)).unwrap();
+    let (far, near) = (open("far"), open("near"));
+    let (_a, _b) = (cursor(&far, "c"), cursor(&near, "c"));
+    fill(&near, 1600);
+    assert_eq!(fill(&far, 5000), 5000);
+    let lost = |log: &Log| log.losses().unwrap().first().map_or(0, |loss| loss.items);
+    let before = lost(&far);
+    assert!(before > 0 && lost(&near) == 0, "{before} {}", lost(&near));
+    append(&near, 0..300, 1000);
+    assert!(lost(&far) > before && lost(&near) == 0, "{before} {} {}", lost(&far), lost(&near));
+}
+
 #[test]
 fn rule_1_bytes_waiting_are_bounded_and_busy_says_when_to_come_again() {
     let bench = Bench::with(|o| o.log.segment_size = Some(16 << 20));

@@ -256,11 +256,8 @@ impl Writer {
     /// No room within the caps.
     fn capped(&mut self) -> Error {
         let retry_after = self.next_delay();
-        let limit = format!(
-            "{} bytes of its cap are taken and exporters still want them, or less than min_free is left",
-            self.core.account.bytes()
-        );
-        self.troubled(Kind::Full { log: self.core.name.clone(), limit, retry_after }.into(), retry_after)
+        let (log, bytes) = (self.core.name.clone(), self.core.account.bytes());
+        self.troubled(Kind::Capped { log, bytes, retry_after }.into(), retry_after)
     }
 
     /// The disk refused a new file, for whatever reason: the log is full until a later try succeeds.
