@@ -35,6 +35,8 @@ impl Default for Settings {
 pub struct Health {
     /// Why it is red; empty means green.
     pub reasons: Vec<String>,
+    /// What an operator should know, red or green.
+    pub notes: Vec<String>,
 }
 
 /// Answers `GET` of `path` with 200 when green and 503 when red, as the Collector does; the JSON body has the reasons.
@@ -62,6 +64,7 @@ fn respond(health: &Health, started: jiff::Timestamp) -> impl IntoResponse + use
         "status": status,
         "upSince": started.to_string(),
         "reasons": health.reasons,
+        "notes": health.notes,
     });
     (code, [(header::CONTENT_TYPE, "application/json")], body.to_string())
 }

@@ -13,6 +13,7 @@ mod losses;
 mod observe;
 mod receivers;
 mod stop;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,11 +99,14 @@ impl Agent {
         let listeners = observe::bind(config)?;
         let logs = open_logs(config, spool)?;
         let own = losses::open(spool, &config.spool.log)?;
+        let unopened = spool.open_retired()?;
         let intakes = intakes(config, &logs, &kept.intakes);
         let mut facts = receivers::facts(&bound);
         let drains = drains::start(config, &logs, &own)?;
-        let others: Vec<String> = drains.iter().filter(|drain| drain.log != losses::LOG).map(Drain::fact).collect();
-        let others = others.into_iter().chain(listeners.facts());
+        let mut others: Vec<String> = drains.iter().filter(|drain| drain.log != losses::LOG).map(Drain::fact).collect();
+        others.extend(listeners.facts());
+        others.extend(unopened.into_iter().map(|(log, error)| format!("log {log} is in no pipeline: {error}")));
+        others.extend(trouble::facts(spool));
         let observed = observe::Observed::new(spool.clone(), &intakes, &drains);
         let observers = listeners.serve(&Arc::new(observed))?;
         // Last of what can fail. On the calling thread: a thread's rights are its own.

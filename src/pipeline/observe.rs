@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::Stop;
 use super::drains::Drain;
+use super::trouble::Troubles;
 use crate::config::{Config, Id};
 use crate::exporters::{Snapshot, State, Status};
 use crate::extensions::health_check::Health;
@@ -17,7 +18,7 @@ use crate::extensions::{health_check, metrics};
 use crate::listen::{self, BindError};
 use crate::otlp::Signal;
 use crate::receivers::{Counts, Intake};
-use crate::spool::{Inspection, LogInspection, Spool};
+use crate::spool::{Inspection, Log, LogInspection, Spool};
 
 /// The bound ports of health and metrics.
 #[derive(Debug)]
@@ -134,14 +135,9 @@ impl Observed {
                 reasons.push(format!("exporter {} ({}): {error}", exporter.id, exporter.pipeline));
             }
         }
-        match self.spool.inspect() {
-            Ok(inspection) => {
-                let poisoned = inspection.logs.iter().filter(|log| log.poisoned);
-                reasons.extend(poisoned.map(|log| format!("log {}: a sync failed; it is being rewritten", log.name)));
-            }
-            Err(error) => reasons.push(format!("the logs cannot be inspected: {error}")),
-        }
-        Health { reasons }
+        let Troubles { red, notes } = Troubles::look(&self.spool);
+        reasons.extend(red);
+        Health { reasons, notes }
     }
 
     fn metrics(&self) -> Exposition {
@@ -151,10 +147,12 @@ impl Observed {
         match self.spool.inspect() {
             Ok(inspection) => {
                 self.queue_metrics(&mut exposition, &inspection);
+                dropped_metrics(&mut exposition, &inspection);
                 log_metrics(&mut exposition, &inspection);
             }
             Err(error) => tracing::error!(%error, "the logs cannot be inspected"),
         }
+        self.trouble_metrics(&mut exposition);
         exposition
     }
 
@@ -190,6 +188,26 @@ impl Observed {
         }
     }
 
+    fn trouble_metrics(&self, exposition: &mut Exposition) {
+        let families: [(&str, &str, Value<Log>); 2] = [
+            ("tidegate_log_refusing", "1 while the log takes nothing: it is full or poisoned.", |log| {
+                u64::from(log.trouble().is_some())
+            }),
+            ("tidegate_log_orphaned_cursors", "Cursors without an exporter that hold data.", |log| {
+                log.orphans().iter().filter(|orphan| orphan.holds).count() as u64
+            }),
+        ];
+        for (name, help, value) in families {
+            exposition.family(name, Kind::Gauge, help);
+            for log in self.spool.logs() {
+                exposition.sample(name, &[("log", log.name())], value(&log));
+            }
+        }
+        let name = "tidegate_age_drops_paused";
+        exposition.family(name, Kind::Gauge, "1 while nothing is dropped for its age: the wall clock was set.");
+        exposition.sample(name, &[], u64::from(self.spool.age_is_paused()));
+    }
+
     fn queue_metrics(&self, exposition: &mut Exposition, inspection: &Inspection) {
         let name = "tidegate_cursor_pending_items";
         exposition.family(name, Kind::Gauge, "Items that the exporter still has to deliver.");
@@ -198,6 +216,19 @@ impl Observed {
             let cursor = log.and_then(|log| log.cursors.iter().find(|cursor| cursor.name == exporter.cursor));
             if let Some(cursor) = cursor {
                 exposition.sample(name, &exporter.labels(), cursor.pending.items);
+            }
+        }
+    }
+}
+
+/// What every cursor lost, by reason.
+fn dropped_metrics(exposition: &mut Exposition, inspection: &Inspection) {
+    let name = "tidegate_cursor_dropped_items";
+    exposition.family(name, Kind::Counter, "Items that a cursor lost, by reason.");
+    for log in &inspection.logs {
+        for cursor in &log.cursors {
+            for (reason, items) in &cursor.dropped_items {
+                exposition.sample(name, &[("log", &log.name), ("cursor", &cursor.name), ("reason", reason)], *items);
             }
         }
     }

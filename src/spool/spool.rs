@@ -148,6 +148,26 @@ impl Spool {
         logs.iter().filter(|(key, _)| !key.starts_with(DEAD)).map(|(_, running)| running.log.clone()).collect()
     }
 
+    /// Opens every log of the directory that nobody opened: what they hold counts, and their cursors are orphans. No
+    /// part of the directory is guaranteed to them. Answers those that could not be opened, with the reason.
+    ///
+    /// # Errors
+    /// I/O, when the directory cannot be listed.
+    pub fn open_retired(&self) -> Result<Vec<(String, Error)>, Error> {
+        let stored = Reader::with(self.0.env.clone(), &self.0.dir).logs()?;
+        let mut failed = Vec::new();
+        for name in stored {
+            let is_open = lock(&self.0.logs).contains_key(&name);
+            let dir = self.0.dir.join("logs").join(names::encode(&name)?);
+            let open =
+                || self.0.open_log(&name, &dir, self.0.options.log.clone(), Some(self.0.space.account(None, Some(0))));
+            if !is_open && let Err(error) = open() {
+                failed.push((name, error));
+            }
+        }
+        Ok(failed)
+    }
+
     /// Commits what waits, seals every log, writes every cursor, ends the threads and gives the lock back. Later
     /// appends are refused as closed; cursors still read.
     ///

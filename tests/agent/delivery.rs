@@ -64,8 +64,11 @@ fn a_local_copy_and_a_backend_both_get_every_record() {
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut found: Vec<&str> = Vec::new();
     for line in &lines {
-        for record in line["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap() {
-            found.push(record["body"]["stringValue"].as_str().unwrap());
+        // Requests that waited together are one line.
+        for request in line["resourceLogs"].as_array().unwrap() {
+            for record in request["scopeLogs"][0]["logRecords"].as_array().unwrap() {
+                found.push(record["body"]["stringValue"].as_str().unwrap());
+            }
         }
     }
     found.dedup();

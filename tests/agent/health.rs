@@ -11,14 +11,14 @@ use crate::http::get;
 use crate::stage::{PATIENCE, Stage, to};
 use crate::support::wait_for;
 
-fn health(address: SocketAddr) -> (u16, Value) {
+pub(crate) fn health(address: SocketAddr) -> (u16, Value) {
     let answer = get(address, "/");
     assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
     (answer.status, serde_json::from_slice(&answer.body).unwrap())
 }
 
 #[track_caller]
-fn wait_until(address: SocketAddr, status: u16) -> Value {
+pub(crate) fn wait_until(address: SocketAddr, status: u16) -> Value {
     let reached = wait_for(PATIENCE, || Some(health(address)).filter(|(now, _)| *now == status));
     reached.unwrap_or_else(|| panic!("health is {:?}, not {status}", health(address))).1
 }

@@ -16,6 +16,7 @@ mod command_line;
 mod data_directory;
 mod delivery;
 mod health;
+mod losses;
 mod metrics;
 mod overflow;
 mod ports;

@@ -126,7 +126,7 @@ fn a_scrape_is_prometheus_text_and_counts_what_came_went_and_waits() {
     for (name, family) in &settled {
         assert!(name.starts_with("otelcol_") || name.starts_with("tidegate_"), "{name}");
         assert!(family.samples.values().all(|value| *value >= 0.0), "{name}");
-        let gauges = ["_pending_items", "_bytes", "_last_sequence", "_poisoned"];
+        let gauges = ["_pending_items", "_bytes", "_last_sequence", "_poisoned", "_refusing", "_cursors", "_paused"];
         let is_gauge = gauges.iter().any(|end| name.ends_with(end));
         assert_eq!(family.kind, if is_gauge { "gauge" } else { "counter" }, "{name}");
     }
