@@ -14,9 +14,9 @@ enum {
 	TASK_NOLOAD = 0x400,
 };
 
-/* What a task says it waits for, in the low bits of the address (since 6.16). */
-enum { BLOCKER_MUTEX = 0, BLOCKER_RWSEM_WRITER = 3, BLOCKER_MASK = 3 };
-enum { OWNER_FLAGS = 7 };
+/* What a task says it waits for and as what, in the low bits of the address (since 6.16; the last two since 6.17). */
+enum { BLOCKER_MUTEX = 0, BLOCKER_RWSEM_READER = 2, BLOCKER_RWSEM_WRITER = 3, BLOCKER_MASK = 3 };
+enum { OWNER_FLAGS = 7, RWSEM_READER_OWNED = 1 };
 
 struct hung_record {
 	struct record_head head;
@@ -59,8 +59,11 @@ INLINE u32 blocker_of(struct task_struct *task)
 		return 0;
 	if ((blocker & BLOCKER_MASK) == BLOCKER_MUTEX)
 		owner = READ(((struct mutex *)lock)->owner.counter);
-	if ((blocker & BLOCKER_MASK) == BLOCKER_RWSEM_WRITER)
+	if ((blocker & BLOCKER_MASK) >= BLOCKER_RWSEM_READER)
 		owner = READ(((struct rw_semaphore *)lock)->owner.counter);
+	/* Of several readers it names one, which may have let go long ago. */
+	if ((blocker & BLOCKER_MASK) >= BLOCKER_RWSEM_READER && (owner & RWSEM_READER_OWNED))
+		return 0;
 	owner &= ~(u64)OWNER_FLAGS;
 	return owner ? READ(((struct task_struct *)owner)->tgid) : 0;
 }

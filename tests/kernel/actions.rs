@@ -22,6 +22,8 @@ fn perform() {
         "abort" => std::process::abort(),
         "eat" => eat(),
         "devour" => devour(),
+        "append" => crate::blocker::append(),
+        "overfill" => crate::drops::overfill(),
         "fall" => crate::stack::fall(),
         "connect" => crate::retransmit::connect(),
         "touch" => drop(std::fs::File::create(std::env::var("TIDEGATE_FILE").expect("TIDEGATE_FILE")).expect("a file")),

@@ -2,7 +2,7 @@
 
 use tidegate::receivers::kernel::State;
 
-use crate::harness::agent;
+use crate::harness::{Agent, agent, generous};
 
 /// The kernels of this suite have everything: no event may have fallen back unnoticed.
 #[test]
@@ -34,4 +34,17 @@ fn the_state_of_each_hook_is_a_record() {
         assert_eq!(record.text("collector.probe.state"), "attached");
         assert!(!record.has("error.type") && !record.has("collector.probe.errno"));
     }
+}
+
+#[test]
+fn an_event_that_is_turned_off_is_told_so() {
+    let mut settings = generous();
+    settings.oom_kill.enabled = false;
+    let agent = Agent::start(&settings);
+    let record = agent.wait("collector.probe_state", |record| {
+        record.has("kernel.event.name") && record.text("kernel.event.name") == "kernel.oom.kill"
+    });
+    assert_eq!((record.severity, record.text("collector.probe.state")), (13, "disabled"));
+    assert!(!record.has("error.type") && !record.has("collector.probe.previous_state"), "{}", record.show());
+    agent.stop();
 }

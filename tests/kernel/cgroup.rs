@@ -69,6 +69,12 @@ impl Cgroup {
         write(&self.directory.join(file), &bytes.to_string());
     }
 
+    /// The kernel's id of it.
+    pub(crate) fn id(&self) -> i64 {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(&self.directory).expect("a cgroup").ino().cast_signed()
+    }
+
     /// The file that a process writes its pid to, to move here.
     pub(crate) fn procs(&self) -> PathBuf {
         self.directory.join("cgroup.procs")

@@ -31,6 +31,7 @@ fn a_shell_killed_by_segv_is_a_crash_with_its_executable_and_sender() {
     assert_eq!(record.int("process.parent_pid"), i64::from(std::process::id()));
     assert_eq!(record.int("process.user.id"), 0);
     assert_eq!(record.int("kernel.thread.id"), pid);
+    assert_eq!(record.text("kernel.thread.comm"), "sh");
     let sh = std::fs::canonicalize(which("sh")).expect("the shell's path");
     assert_eq!(record.text("process.executable.path"), sh.to_str().expect("UTF-8"));
     assert_eq!(record.text("process.executable.name"), sh.file_name().expect("a name").to_str().expect("UTF-8"));
@@ -40,6 +41,35 @@ fn a_shell_killed_by_segv_is_a_crash_with_its_executable_and_sender() {
     let path = record.text("kernel.cgroup.path");
     let ours = std::fs::read_to_string("/proc/self/cgroup").expect("own cgroups");
     assert!(ours.lines().any(|line| line.ends_with(&format!(":{path}"))), "{path} is none of {ours}");
+}
+
+#[test]
+fn each_signal_of_a_crash_is_named() {
+    let agent = agent();
+    for (name, number) in [("SEGV", 11), ("BUS", 7), ("ABRT", 6), ("ILL", 4), ("FPE", 8), ("TRAP", 5), ("SYS", 31)] {
+        let mut child = Command::new("sh").args(["-c", &format!("kill -{name} $$")]).spawn().expect("sh");
+        let pid = i64::from(child.id());
+        child.wait().expect("wait");
+        let record = agent.wait("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(pid));
+        assert_eq!(record.text("kernel.signal.name"), format!("SIG{name}"));
+        assert_eq!(record.int("kernel.signal.number"), number);
+    }
+}
+
+/// In a pid namespace the sender's pid is the namespace's: it would name another process of the host's.
+#[test]
+fn a_crash_in_a_pid_namespace_has_both_pids_and_no_sender() {
+    let agent = agent();
+    let mark = format!("nested{}", std::process::id());
+    let script = format!("sh -c 'kill -ABRT $$; : {mark}'; exit 7");
+    // The namespace's first process is not ended by what it sends itself: its child is.
+    let status = Command::new("unshare").args(["-p", "-f", "sh", "-c", &script]).status().expect("unshare");
+    assert_eq!(status.code(), Some(7));
+    let record = agent.wait("kernel.process.crash", |record| {
+        record.has("process.command_line") && record.text("process.command_line").contains(&mark)
+    });
+    assert!(record.int("process.vpid") < 10 && record.int("process.pid") > 10, "{}", record.show());
+    assert!(!record.has("kernel.signal.sender.pid"), "{}", record.show());
 }
 
 #[test]

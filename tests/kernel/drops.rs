@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidegate::receivers::kernel::{self, EventSettings, Settings};
 
+use crate::actions::{act, until};
 use crate::harness::{Agent, Record, agent, check_common, generous, now};
 use crate::network::Namespace;
 
@@ -53,6 +54,7 @@ fn packets_to_a_closed_udp_port_are_dropped_with_reason_and_place() {
         assert_eq!(record.int("kernel.net.packet.ethertype"), 0x0800);
         assert!((100..=128).contains(&record.int("kernel.net.packet.length")));
         assert!(!record.has("process.pid") && !record.has("kernel.net.tcp.flags"));
+        assert!(!record.has("code.stacktrace"), "unasked: {}", record.show());
     }
 }
 
@@ -106,6 +108,41 @@ fn packets_to_a_full_socket_are_dropped_one_record_each() {
     assert_eq!(agent.all(NAME, &is_ours).len(), 100 - received);
 }
 
+/// What a full socket drops is the container's that reads too slowly, whoever sent it.
+#[test]
+fn a_socket_that_drops_names_its_container_and_a_stack_where_it_is_asked_for() {
+    let mut settings = only_drops(0);
+    settings.packet_drop.stacks = true;
+    let agent = Agent::start(&settings);
+    let id = crate::cgroup::container_id(5);
+    let cgroup = crate::cgroup::Cgroup::make_unified(&format!("/docker/{id}"));
+    let mut child = act("overfill").env("TIDEGATE_CGROUP", cgroup.procs()).spawn().expect("this binary");
+    assert!(child.wait().expect("wait").success());
+    let record = agent.wait(NAME, |record| record.has("container.id") && record.text("container.id") == id);
+    println!("{}", record.show());
+    assert_eq!(record.text("kernel.net.drop.reason"), "SOCKET_RCVBUFF");
+    assert_eq!(record.text("kernel.cgroup.path"), cgroup.path);
+    assert_eq!(record.text("container.runtime.name"), "docker");
+    let stack = record.text("code.stacktrace");
+    assert!(stack.lines().count() > 4 && stack.lines().all(|line| line.contains("+0x")), "{stack}");
+    assert!(stack.contains("udp") && !stack.contains("0xffff"), "{stack}");
+    agent.stop();
+}
+
+/// The action behind it: moves to a cgroup and sends to a socket of its own until that is full.
+pub(crate) fn overfill() {
+    let cgroup = std::env::var("TIDEGATE_CGROUP").expect("TIDEGATE_CGROUP");
+    std::fs::write(cgroup, std::process::id().to_string()).expect("moving to the cgroup");
+    crate::network::enter();
+    let receiver = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    rustix::net::sockopt::set_socket_recv_buffer_size(&receiver, 4096).expect("SO_RCVBUF");
+    let to = receiver.local_addr().expect("bound");
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    for _ in 0..50 {
+        sender.send_to(&[1; 1000], to).expect("sending");
+    }
+}
+
 #[test]
 fn an_ignored_reason_is_counted_and_not_recorded() {
     let mut settings = generous();
@@ -133,6 +170,11 @@ fn what_a_full_ring_lost_is_told_exactly() {
     assert!(counters.seen >= 200 && counters.emitted > 0 && counters.lost > 150, "{counters:?}");
 
     let agent = Agent::start_probes(probes);
+    // A record after the gap shows where it was.
+    until("a drop after the gap", || {
+        send_udp(&namespace, 1, 10, "127.0.0.1:5509");
+        agent.all(NAME, to_port(&namespace, 5509)).pop()
+    });
     agent.stop_and_read();
     let records = agent.all(NAME, |_| true);
     let losses = agent.all("collector.loss", |record| record.text("kernel.hook.name") == HOOK);
@@ -150,6 +192,9 @@ fn what_a_full_ring_lost_is_told_exactly() {
     assert_eq!(loss.text("collector.loss.signal"), "logs");
     assert_eq!(loss.text("collector.loss.component"), "kernel");
     assert_eq!(loss.text("kernel.event.name"), NAME);
+    assert_eq!(losses.last().expect("losses").int("collector.loss.total"), lost);
+    let (first, last) = (loss.int("collector.loss.first_sequence"), loss.int("collector.loss.last_sequence"));
+    assert!(first > 1 && last - first > 150, "{first} to {last}, {lost} lost");
     assert!(loss.text("collector.loss.first_time") <= loss.text("collector.loss.last_time"));
 }
 

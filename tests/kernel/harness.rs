@@ -298,4 +298,19 @@ pub(crate) fn check_common(record: &Record, severity: i32, hook: &str, began: u6
     assert_eq!(resource("kernel.release"), read("/proc/sys/kernel/osrelease"));
     assert_eq!(resource("kernel.boot_id"), read("/proc/sys/kernel/random/boot_id"));
     assert_eq!(resource("host.name"), read("/proc/sys/kernel/hostname"));
+    assert_eq!(resource("service.version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(resource("host.arch"), if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" });
+    // The guests have none.
+    let machine = std::fs::read_to_string("/etc/machine-id").ok().map(|id| id.trim().to_owned());
+    assert_eq!(
+        record.resource.contains_key("host.id").then(|| resource("host.id")),
+        machine.filter(|id| !id.is_empty())
+    );
+}
+
+/// Whether this is Linux `major.minor` or later: some facts are told only since.
+pub(crate) fn kernel_since(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
+    let mut parts = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (parts.next().expect("a major number"), parts.next().expect("a minor number")) >= (major, minor)
 }

@@ -10,6 +10,7 @@
 mod actions;
 mod attach;
 mod binary;
+mod blocker;
 mod cgroup;
 mod crash;
 mod drops;

@@ -55,6 +55,7 @@ fn the_victim_of_a_cgroup_limit_is_named_with_its_container_and_memory() {
     assert_eq!(record.text("kernel.oom.constraint"), "memcg");
     assert_eq!(record.int("kernel.oom.score_adj"), 500);
     assert_eq!(record.text("kernel.cgroup.path"), victims.path);
+    assert_eq!(record.int("kernel.cgroup.id"), victims.id());
     assert_eq!(record.text("container.id"), id);
     assert_eq!(record.text("kernel.oom.cgroup.path"), limited.path);
     assert_eq!(record.int("kernel.oom.cgroup.limit"), i64::try_from(LIMIT).expect("fits"));

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::actions::{act, run};
-use crate::harness::{Record, agent, check_common, now};
+use crate::harness::{Record, agent, check_common, kernel_since, now};
 use crate::network::{Namespace, cable, enter, ip, lose};
 
 const NAME: &str = "kernel.net.tcp_retransmit";
@@ -88,6 +88,35 @@ fn data_that_is_sent_again_has_its_length_round_trip_and_congestion_state() {
     // The first may be a loss probe, in the state "open" or "disorder"; after the timer ran out it is "loss".
     assert_eq!(records[2].text("kernel.net.tcp.ca_state"), "loss");
     assert!(records[2].int("kernel.net.tcp.retransmits") >= 1);
+}
+
+/// A queue of the device that takes no packet. Older kernels tell only of segments that were sent.
+#[test]
+fn a_segment_that_cannot_be_sent_again_has_the_error() {
+    let agent = agent();
+    let (client, server) = cable();
+    let listener = server.run(|| TcpListener::bind("10.0.0.2:4449")).expect("a listener");
+    let mut stream = client.run(|| TcpStream::connect("10.0.0.2:4449")).expect("a connection");
+    let (_peer, _) = listener.accept().expect("a connection");
+    lose(&client, "10.0.0.2", "end0");
+    stream.write_all(&[7; 100]).expect("writing");
+    agent.wait(NAME, of(&client, "data"));
+    client.run(|| {
+        run("tc", &["qdisc", "add", "dev", "end0", "root", "tbf", "rate", "1kbit", "burst", "10", "limit", "10"])
+    });
+    if kernel_since(6, 18) {
+        let record = agent.wait(NAME, |record| of(&client, "data")(record) && record.has("kernel.net.tcp.error"));
+        println!("{}", record.show());
+        // NET_XMIT_DROP
+        assert_eq!(record.int("kernel.net.tcp.error"), 1);
+        assert_eq!(record.int("kernel.net.tcp.segment_length"), 100);
+    } else {
+        // Once it can be sent again it is told again.
+        client.run(|| run("tc", &["qdisc", "del", "dev", "end0", "root"]));
+        let freed = now();
+        agent.wait(NAME, |record| of(&client, "data")(record) && record.time > freed);
+        assert!(agent.all(NAME, |record| client.has(record) && record.has("kernel.net.tcp.error")).is_empty());
+    }
 }
 
 #[test]

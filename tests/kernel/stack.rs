@@ -82,7 +82,7 @@ fn crash() -> (i64, Vec<String>) {
 /// The process is gone before anyone reads the record: the frames must have been named in the kernel.
 #[test]
 fn the_stack_of_a_crash_begins_where_the_thread_stood() {
-    let settings = Settings { fault_address: true, crash_stacks: true, ..generous() };
+    let settings = Settings { fault_address: true, crash_stacks: true, event_name_attribute: true, ..generous() };
     let probes = tidegate::receivers::kernel::attach(&settings);
     let began = now();
     let (pid, frames) = crash();
@@ -91,6 +91,7 @@ fn the_stack_of_a_crash_begins_where_the_thread_stood() {
     let record = agent.wait("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(pid));
     println!("{}", record.show());
     check_common(&record, 17, "tp_btf/signal_deliver", began, ended);
+    assert_eq!(record.text("event.name"), "kernel.process.crash");
     let stack: Vec<_> = record.text("code.stacktrace").lines().collect();
     assert_eq!(stack[..2], frames);
     for line in &stack {
@@ -107,5 +108,6 @@ fn neither_stack_nor_address_is_told_unasked() {
     let agent = agent();
     let (pid, _) = crash();
     let record = agent.wait("kernel.process.crash", |record| record.maybe_int("process.pid") == Some(pid));
+    assert!(!record.has("event.name"));
     assert!(!record.has("code.stacktrace") && !record.has("kernel.signal.fault_address"), "{}", record.show());
 }

@@ -14,8 +14,8 @@ cd "$(dirname "$0")/../.."
 series=${1:?usage: tests/kernel/vm.sh SERIES [ARGUMENT...]}
 shift
 work=$PWD/target/kernel-vm
-modules=(veth loop ext4)
-programs=(ip mke2fs numactl)
+modules=(veth loop ext4 sch_tbf)
+programs=(ip tc mke2fs numactl)
 guest_tests=(guest:: --ignored)
 mkdir -p "$work"
 

@@ -85,6 +85,12 @@ mod tests {
         let logs = encode(false, events);
         let names: Vec<_> = logs.scope_logs.iter().map(|s| s.scope.as_ref().unwrap().name.as_str()).collect();
         assert_eq!(names, ["tidegate.kernel", "tidegate.agent"]);
+        for scope in &logs.scope_logs {
+            assert_eq!(
+                (scope.scope.as_ref().unwrap().version.as_str(), scope.schema_url.as_str()),
+                (VERSION, SCHEMA_URL)
+            );
+        }
         let records = &logs.scope_logs[0].log_records;
         let names: Vec<_> = records.iter().map(|record| record.event_name.as_str()).collect();
         assert_eq!(names, ["kernel.oom.kill", "kernel.process.crash"]);

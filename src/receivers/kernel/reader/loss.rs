@@ -154,6 +154,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_found_no_room_is_told_in_bytes_too() {
+        let mut losses = Losses::default();
+        losses.add(Cause { stage: "receiver", reason: "log_full", hook: None, kind: Some(Kind::OomKill) }, 1, 900, 10);
+        let mut expected = Attributes::default();
+        expected.int("collector.loss.bytes", 900);
+        let told = tell(&mut losses).remove(0).attributes.into_inner();
+        assert!(told.contains(&expected.into_inner()[0]), "{told:?}");
+    }
+
+    #[test]
     fn each_cause_is_told_by_itself() {
         let mut losses = Losses::default();
         losses.add(FULL, 1, 0, 10);
