@@ -196,6 +196,7 @@ fn name(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "stands in for container runtimes in a temporary folder")]
 mod tests {
     use super::*;
 

@@ -153,14 +153,33 @@ mod tests {
         assert_eq!(losses.sequences(FULL), None);
     }
 
+    /// Panics unless the first loss that is told has these numbers.
+    #[track_caller]
+    fn first_has(losses: &mut Losses, numbers: &[(&str, u64)]) {
+        let mut expected = Attributes::default();
+        numbers.iter().for_each(|(key, number)| expected.int(key, *number));
+        let told = tell(losses).remove(0).attributes.into_inner();
+        for attribute in expected.into_inner() {
+            assert!(told.contains(&attribute), "{attribute:?} is not in {told:?}");
+        }
+    }
+
     #[test]
     fn a_request_that_found_no_room_is_told_in_bytes_too() {
         let mut losses = Losses::default();
         losses.add(Cause { stage: "receiver", reason: "log_full", hook: None, kind: Some(Kind::OomKill) }, 1, 900, 10);
-        let mut expected = Attributes::default();
-        expected.int("collector.loss.bytes", 900);
-        let told = tell(&mut losses).remove(0).attributes.into_inner();
-        assert!(told.contains(&expected.into_inner()[0]), "{told:?}");
+        first_has(&mut losses, &[("collector.loss.bytes", 900)]);
+    }
+
+    #[test]
+    fn lost_records_that_later_ones_stepped_over_are_told_with_their_numbers() {
+        let mut losses = Losses::default();
+        losses.locate(FULL, (3, 5), 10);
+        losses.locate(FULL, (7, 8), 20);
+        losses.add(FULL, 5, 0, 30);
+        let numbers =
+            [("collector.loss.first_sequence", 3), ("collector.loss.last_sequence", 8), ("collector.loss.total", 5)];
+        first_has(&mut losses, &numbers);
     }
 
     #[test]
