@@ -1,0 +1,26 @@
+//! Records whose every byte is a function of their number, so that a changed, mixed or misplaced one shows.
+
+use bytes::Bytes;
+
+/// In every line of every record, and nowhere else on the device: what the device can be told to refuse.
+pub(crate) const NEEDLE: &str = "TGBLOCK!";
+
+const LINE: usize = 32;
+const SMALL_LINES: u64 = 40;
+const LARGE_LINES: u64 = 700;
+
+/// The record with this number: 1 to 40 lines; one in twelve is up to 22 KiB.
+pub(crate) fn payload(number: u64) -> Bytes {
+    let mut dice = fastrand::Rng::with_seed(number);
+    let lines = if dice.u8(..12) == 0 { dice.u64(1..=LARGE_LINES) } else { dice.u64(1..=SMALL_LINES) };
+    let text: String = (0..lines).map(|line| format!("{NEEDLE} {number:016x} {line:05}\n")).collect();
+    debug_assert_eq!(text.len() as u64, lines * LINE as u64);
+    text.into()
+}
+
+/// The number of a whole and unchanged record.
+pub(crate) fn number(found: &Bytes) -> Option<u64> {
+    let digits = std::str::from_utf8(found.get(NEEDLE.len() + 1..NEEDLE.len() + 17)?).ok()?;
+    let number = u64::from_str_radix(digits, 16).ok()?;
+    (payload(number) == found).then_some(number)
+}

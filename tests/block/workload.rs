@@ -1,0 +1,210 @@
+//! An application of the log on the device: producers, two exporters, restarts. It tells the device what it was promised.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tidegate::spool::{Cursor, DeadLetter, Durability, Frame, Log, LogOptions, Need, Options, Spool, Start};
+
+use crate::device::Marker;
+use crate::model::{CURSORS, Said};
+use crate::record;
+
+/// Its log, in the data directory `data`.
+pub(crate) const LOG: &str = "log";
+pub(crate) const DATA: &str = "data";
+
+const PRODUCERS: u64 = 3;
+const APPENDS: u64 = 40;
+const GROUP_MAX: u64 = 8;
+const BATCH_MAX: usize = 40_000;
+/// A refused record is one of so many.
+const PARKED_OF: u8 = 10;
+/// Longer than the writer waits before it adds a mark frame.
+const PAUSE_MS_MAX: u64 = 25;
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What the workload and whoever checks its images open the log with: small segments and little retention, so that
+/// files are sealed, recycled and removed all the time.
+pub(crate) fn options(durability: Durability) -> Options {
+    Options {
+        log: LogOptions {
+            durability,
+            segment_size: Some(64 << 10),
+            max_size: Some(1 << 20),
+            retain_size: 128 << 10,
+            dead_letter_max_size: Some(512 << 10),
+            ..LogOptions::default()
+        },
+        max_size: Some(6 << 20),
+        min_free_percent: 0,
+        ..Options::default()
+    }
+}
+
+/// The log and its cursors, opened.
+pub(crate) fn open(data: &Path, durability: Durability) -> Result<(Spool, Log, Vec<Cursor>), tidegate::spool::Error> {
+    let spool = Spool::open(data, options(durability))?;
+    let log = spool.log(LOG)?;
+    let cursor = |name: &&str| log.cursor(name, Start::Oldest, Need::Required);
+    let cursors = CURSORS.iter().map(cursor).collect::<Result<_, _>>()?;
+    Ok((spool, log, cursors))
+}
+
+/// The workload's surroundings, shared by its threads.
+#[derive(Debug)]
+pub(crate) struct Workload<'a> {
+    pub(crate) data: &'a Path,
+    pub(crate) marker: &'a Marker,
+    pub(crate) durability: Durability,
+    /// Numbers of records begin with it.
+    pub(crate) life: u64,
+    pub(crate) seed: u64,
+}
+
+impl Workload<'_> {
+    /// Two or three runs of the application. Each but the last ends by a clean stop or as a kill does.
+    pub(crate) fn live(&self) {
+        let mut dice = fastrand::Rng::with_seed(self.seed);
+        let runs = dice.u64(2..=3);
+        for run in 0..runs {
+            let spool = self.run(run, &mut dice);
+            if dice.bool() {
+                spool.close().unwrap();
+                self.marker.tell((0..CURSORS.len()).map(|cursor| Said::Flushed { cursor }));
+            }
+        }
+    }
+
+    fn run(&self, run: u64, dice: &mut fastrand::Rng) -> Spool {
+        let (spool, log, cursors) = open(self.data, self.durability).unwrap();
+        self.marker.tell([Said::Opened]);
+        let producing = AtomicBool::new(true);
+        let pause_ms = if dice.bool() { 0 } else { PAUSE_MS_MAX };
+        let mut fork = || fastrand::Rng::with_seed(dice.u64(..));
+        std::thread::scope(|scope| {
+            for (index, cursor) in cursors.into_iter().enumerate() {
+                let exporter = Exporter { workload: self, index, cursor, dice: fork(), in_hand: VecDeque::new() };
+                scope.spawn(|| exporter.drain(&producing));
+            }
+            let producers: Vec<_> = (0..PRODUCERS)
+                .map(|producer| {
+                    let first = (self.life << 32) + (run << 24) + (producer << 16);
+                    let (log, dice) = (log.clone(), fork());
+                    scope.spawn(move || self.produce(&log, first, dice, pause_ms))
+                })
+                .collect();
+            for producer in producers {
+                producer.join().unwrap();
+            }
+            producing.store(false, Ordering::Relaxed);
+        });
+        spool
+    }
+
+    /// Appends records in groups, each waited for as a whole.
+    fn produce(&self, log: &Log, first: u64, mut dice: fastrand::Rng, pause_ms: u64) {
+        let last = first + APPENDS;
+        let mut next = first;
+        while next < last {
+            let group = next..(next + dice.u64(1..=GROUP_MAX)).min(last);
+            next = group.end;
+            let acks: Vec<_> = group.map(|n| (n, log.append(1, record::payload(n), 1))).collect();
+            for (record, ack) in acks {
+                // A full log refuses: the exporters are slower for a while.
+                match ack.and_then(|ack| ack.wait()) {
+                    Ok(appended) => self.marker.tell([Said::Acked { record, sequence: appended.sequence }]),
+                    Err(e) => pause(e.retry_after().unwrap_or_else(|| panic!("record {record}: {e}"))),
+                }
+            }
+            if pause_ms > 0 && dice.bool() {
+                pause(Duration::from_millis(dice.u64(0..pause_ms)));
+            }
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the pace of the load")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// An exporter: takes batches, parks what its backend refuses, acks in any order, writes its cursor now and then.
+struct Exporter<'a> {
+    workload: &'a Workload<'a>,
+    index: usize,
+    cursor: Cursor,
+    dice: fastrand::Rng,
+    in_hand: VecDeque<Frame>,
+}
+
+impl Exporter<'_> {
+    fn drain(mut self, producing: &AtomicBool) {
+        while producing.load(Ordering::Relaxed) || self.dice.u8(..4) > 0 {
+            if self.cursor.wait_readable(LOOK) {
+                self.take();
+            }
+            // Some stay in hand for a while, and are acked out of order.
+            let keep = self.dice.usize(0..=4);
+            while self.in_hand.len() > keep {
+                self.finish();
+            }
+            if self.dice.u8(..4) == 0 {
+                self.cursor.flush().unwrap();
+                self.workload.marker.tell([Said::Flushed { cursor: self.index }]);
+            }
+        }
+    }
+
+    fn take(&mut self) {
+        let most = self.dice.usize(1..BATCH_MAX);
+        let Some(batch) = self.cursor.next_batch(most).unwrap() else { return };
+        let seen = |frame: &Frame| Said::Seen { record: number(frame), sequence: frame.sequence };
+        self.workload.marker.tell(batch.frames.iter().map(seen));
+        self.in_hand.extend(batch.frames);
+    }
+
+    fn finish(&mut self) {
+        let at = self.dice.usize(..self.in_hand.len());
+        let Some(frame) = self.in_hand.swap_remove_back(at) else { return };
+        let record = number(&frame);
+        let is_refused = self.dice.u8(..PARKED_OF) == 0;
+        if is_refused {
+            let letter = DeadLetter {
+                sequence: frame.sequence,
+                first_item: 0,
+                items: 1,
+                content: frame.content,
+                payload: frame.payload.clone(),
+                reason: "refused".to_owned(),
+            };
+            self.cursor.park(letter).unwrap();
+            self.workload.marker.tell([Said::Parked { record }]);
+        }
+        // Before the ack: from here on the cursor may pass it.
+        self.workload.marker.tell([Said::Acking { cursor: self.index, record }]);
+        self.cursor.ack(frame.sequence, frame.sequence, u64::from(is_refused)).unwrap();
+    }
+}
+
+fn number(frame: &Frame) -> u64 {
+    record::number(&frame.payload).expect("the cursor gave a record that nobody appended")
+}
+
+/// Appends one record after the other until it is told to stop, whatever the log answers. For logs that must refuse.
+pub(crate) struct Insistent<'a> {
+    pub(crate) log: Log,
+    pub(crate) marker: &'a Marker,
+    pub(crate) next: AtomicU64,
+}
+
+impl Insistent<'_> {
+    /// One append; its answer.
+    pub(crate) fn append(&self) -> Result<u64, tidegate::spool::Error> {
+        let record = self.next.fetch_add(1, Ordering::Relaxed);
+        let appended = self.log.append(1, record::payload(record), 1)?.wait()?;
+        self.marker.tell([Said::Acked { record, sequence: appended.sequence }]);
+        Ok(record)
+    }
+}
