@@ -11,6 +11,7 @@ use crate::device::Device;
 use crate::filesystem::FileSystem;
 use crate::images::{Drive, Images, Keep};
 use crate::model::Model;
+use crate::record::NEEDLE;
 use crate::room::Room;
 use crate::trace::{Event, Trace};
 use crate::workload::{DATA, Workload};
@@ -30,6 +31,8 @@ pub(crate) struct Tally {
     pub(crate) not_measured: u64,
     pub(crate) broken: u64,
     recordings: u64,
+    /// Writes that the device refused.
+    pub(crate) refused: u64,
     checking: Duration,
     /// The first of each kind of failure, with its image.
     pub(crate) failures: Vec<String>,
@@ -56,6 +59,8 @@ pub(crate) struct Campaign {
     pub(crate) images_per_life: usize,
     pub(crate) durability: Durability,
     pub(crate) drive: Drive,
+    /// Whether data writes fail now and then.
+    pub(crate) faults: bool,
     pub(crate) tally: Tally,
     checkers: Vec<Checker>,
     /// Left last: it sweeps.
@@ -85,7 +90,7 @@ impl Campaign {
         let room = Room::enter();
         let checkers = (0..threads).map(|n| Checker::new(&room, &format!("image-{n}"), file_system)).collect();
         let (durability, drive) = (Durability::Sync, Drive::Honest);
-        Self { file_system, images_per_life, durability, drive, tally: Tally::default(), checkers, room }
+        Self { file_system, images_per_life, durability, drive, faults: false, tally: Tally::default(), checkers, room }
     }
 
     /// Tells one story and checks its images.
@@ -95,7 +100,8 @@ impl Campaign {
         self.file_system.make(&base);
         let mut before = Model::default();
         for number in 0..LIVES {
-            let file_system = self.file_system.vary(&mut dice);
+            // With its data in the journal, ext4 gives up when data cannot be written.
+            let file_system = if self.faults { self.file_system } else { self.file_system.vary(&mut dice) };
             let life = self.record(&base, before, Life::numbered(seed, number, file_system), dice.u64(..));
             let cuts = life.cuts(self.images_per_life, &mut dice);
             let verdicts = self.check(&life, &cuts);
@@ -115,13 +121,21 @@ impl Campaign {
         let marker = device.marker();
         marker.say(BEGIN);
         let data = mounted.path().join(DATA);
-        let (durability, number) = (self.durability, life.number);
-        Workload { data: &data, marker: &marker, durability, life: number, seed }.live();
+        let (durability, faults) = (self.durability, self.faults);
+        let workload = Workload { data: &data, marker: &marker, durability, life: life.number, seed, faults };
+        std::thread::scope(|scope| {
+            let living = scope.spawn(|| workload.live());
+            if faults {
+                fail_now_and_then(&device, fastrand::Rng::with_seed(seed), || living.is_finished());
+            }
+        });
         marker.say(END);
         drop(marker);
         mounted.unmount().unwrap();
         self.tally.recordings += 1;
-        Life { base: std::fs::read(base).unwrap(), before, trace: device.end(), ..life }
+        let trace = device.end();
+        self.tally.refused += trace.refused() as u64;
+        Life { base: std::fs::read(base).unwrap(), before, trace, ..life }
     }
 
     fn check(&mut self, life: &Life, cuts: &[Cut]) -> Vec<(Cut, Verdict)> {
@@ -160,6 +174,18 @@ impl Campaign {
         life.image(cut, self.drive, |image, _| std::fs::write(&kept, image).unwrap());
         let place = format!("story {seed}, life {number} on {file_system:?}, {cut:?}");
         self.tally.failures.push(format!("{place}: {what}; the image is {}", kept.display()));
+    }
+}
+
+/// Writes of data fail, a few or for a while; those of the file system do not.
+fn fail_now_and_then(device: &Device, mut dice: fastrand::Rng, is_over: impl Fn() -> bool) {
+    while !is_over() {
+        std::thread::sleep(Duration::from_millis(dice.u64(..100)));
+        let errno = if dice.bool() { "EIO" } else { "ENOSPC" };
+        let times = if dice.u8(..4) == 0 { "-".to_owned() } else { dice.u8(1..4).to_string() };
+        device.command(&format!("fail write {times} {errno} {NEEDLE}"));
+        std::thread::sleep(Duration::from_millis(dice.u64(..60)));
+        device.command("heal");
     }
 }
 

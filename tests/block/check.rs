@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use tidegate::spool::{Cursor, Cut, DeadLetter, Durability, Error, From, Opening, Reader};
+use tidegate::spool::{Cursor, Cut, DeadLetter, Durability, Error, Opening, Reader};
 
 use crate::filesystem::FileSystem;
 use crate::model::{CURSORS, Model};
@@ -127,7 +127,8 @@ struct Shown {
     given: Vec<Vec<(u64, u64)>>,
 }
 
-fn examine(data: &Path, model: &Model) -> Result<(), String> {
+/// Whether the log in this directory keeps these promises.
+pub(crate) fn examine(data: &Path, model: &Model) -> Result<(), String> {
     if let Some(contradiction) = model.contradictions.first() {
         return Err(contradiction.clone());
     }
@@ -267,14 +268,4 @@ fn dead_letters(reader: &Reader) -> Result<BTreeSet<u64>, String> {
         }
     }
     Ok(parked)
-}
-
-/// Everything that a reader of files finds, by record.
-pub(crate) fn stored(data: &Path) -> BTreeSet<u64> {
-    let mut frames = Reader::open(data).unwrap().read(LOG, From::Oldest).unwrap();
-    let mut found = BTreeSet::new();
-    while let Some(frame) = frames.next().unwrap() {
-        found.insert(record::number(&frame.payload).unwrap());
-    }
-    found
 }

@@ -17,9 +17,8 @@ use crate::{SERVER, server};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A running device. Fields are dropped in this order.
+/// A running device.
 pub(crate) struct Device {
-    loop_device: Option<Loop>,
     server: Server,
     tape: PathBuf,
     file_system: FileSystem,
@@ -49,13 +48,13 @@ impl Device {
         let server = Server { process, point };
         let disk = server.point.join("disk");
         wait_for(LIMIT, || disk.exists().then_some(())).expect("the server of the device does not start");
-        let loop_device = Some(Loop::attach(&disk));
-        Self { loop_device, server, tape, file_system, point: room.mount_point("mounted") }
+        Self { server, tape, file_system, point: room.mount_point("mounted") }
     }
 
     pub(crate) fn mount(&self) -> Mounted {
-        let device = self.loop_device.as_ref().unwrap().path();
-        Mounted::new(device, &self.point, self.file_system).unwrap()
+        let device = Loop::attach(&self.server.point.join("disk"));
+        // The loop device is given back now, and so goes with the mount, whatever ends that.
+        Mounted::new(device.path(), &self.point, self.file_system).unwrap()
     }
 
     pub(crate) fn marker(&self) -> Marker {
@@ -75,7 +74,6 @@ impl Device {
 
     /// Ends the device, and gives the tape.
     pub(crate) fn end(mut self) -> Trace {
-        drop(self.loop_device.take());
         self.server.stop();
         Trace::read(&self.tape)
     }

@@ -13,10 +13,13 @@
 mod campaign;
 mod check;
 mod device;
+mod faults;
 mod filesystem;
 mod images;
 mod model;
+mod readonly;
 mod record;
+mod rig;
 mod room;
 mod server;
 mod shell;
@@ -35,7 +38,6 @@ use images::Drive;
 const SERVER: &str = "TIDEGATE_BLOCK_SERVER";
 
 const IMAGES_PER_LIFE: u64 = 100;
-const IMAGES_PER_STORY: u64 = 3 * IMAGES_PER_LIFE;
 
 #[test]
 #[ignore = "performed by other tests: it is the device"]

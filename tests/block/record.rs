@@ -6,15 +6,17 @@ use bytes::Bytes;
 pub(crate) const NEEDLE: &str = "TGBLOCK!";
 
 const LINE: usize = 32;
-const SMALL_LINES: u64 = 40;
-const LARGE_LINES: u64 = 700;
+const SMALL_LINES: usize = 40;
+const LARGE_LINES: usize = 700;
 
-/// The record with this number: 1 to 40 lines; one in twelve is up to 22 KiB.
+/// The record with this number: 1 to 40 lines of 32 bytes; one in twelve is up to 22 KiB.
 pub(crate) fn payload(number: u64) -> Bytes {
     let mut dice = fastrand::Rng::with_seed(number);
-    let lines = if dice.u8(..12) == 0 { dice.u64(1..=LARGE_LINES) } else { dice.u64(1..=SMALL_LINES) };
-    let text: String = (0..lines).map(|line| format!("{NEEDLE} {number:016x} {line:05}\n")).collect();
-    debug_assert_eq!(text.len() as u64, lines * LINE as u64);
+    let most = if dice.u8(..12) == 0 { LARGE_LINES } else { SMALL_LINES };
+    let mut text = format!("{NEEDLE} {number:016x} 00000\n").into_bytes().repeat(dice.usize(1..=most));
+    for (count, line) in text.chunks_mut(LINE).enumerate() {
+        line[26..31].copy_from_slice(format!("{count:05}").as_bytes());
+    }
     text.into()
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tidegate::spool::{Cursor, DeadLetter, Durability, Frame, Log, LogOptions, Need, Options, Spool, Start};
+use tidegate::spool::{Cursor, DeadLetter, Durability, Error, Frame, Log, LogOptions, Need, Options, Spool, Start};
 
 use crate::device::Marker;
 use crate::model::{CURSORS, Said};
 use crate::record;
+use crate::wait::wait_for;
 
 /// Its log, in the data directory `data`.
 pub(crate) const LOG: &str = "log";
@@ -23,6 +24,8 @@ const BATCH_MAX: usize = 40_000;
 const PARKED_OF: u8 = 10;
 /// Longer than the writer waits before it adds a mark frame.
 const PAUSE_MS_MAX: u64 = 25;
+/// More than fit a segment.
+const REFUSED_WITHIN: usize = 2_000;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What the workload and whoever checks its images open the log with: small segments and little retention, so that
@@ -44,7 +47,7 @@ pub(crate) fn options(durability: Durability) -> Options {
 }
 
 /// The log and its cursors, opened.
-pub(crate) fn open(data: &Path, durability: Durability) -> Result<(Spool, Log, Vec<Cursor>), tidegate::spool::Error> {
+pub(crate) fn open(data: &Path, durability: Durability) -> Result<(Spool, Log, Vec<Cursor>), Error> {
     let spool = Spool::open(data, options(durability))?;
     let log = spool.log(LOG)?;
     let cursor = |name: &&str| log.cursor(name, Start::Oldest, Need::Required);
@@ -61,6 +64,8 @@ pub(crate) struct Workload<'a> {
     /// Numbers of records begin with it.
     pub(crate) life: u64,
     pub(crate) seed: u64,
+    /// The device fails now and then: errors are answers, not faults of the log.
+    pub(crate) faults: bool,
 }
 
 impl Workload<'_> {
@@ -70,11 +75,16 @@ impl Workload<'_> {
         let runs = dice.u64(2..=3);
         for run in 0..runs {
             let spool = self.run(run, &mut dice);
-            if dice.bool() {
-                spool.close().unwrap();
+            if dice.bool() && self.expect(spool.close()).is_some() {
                 self.marker.tell((0..CURSORS.len()).map(|cursor| Said::Flushed { cursor }));
             }
         }
+    }
+
+    /// An answer; None for an error that the device has caused.
+    fn expect<T>(&self, result: Result<T, Error>) -> Option<T> {
+        assert!(self.faults || result.is_ok(), "{:?}", result.err());
+        result.ok()
     }
 
     fn run(&self, run: u64, dice: &mut fastrand::Rng) -> Spool {
@@ -151,15 +161,20 @@ impl Exporter<'_> {
                 self.finish();
             }
             if self.dice.u8(..4) == 0 {
-                self.cursor.flush().unwrap();
-                self.workload.marker.tell([Said::Flushed { cursor: self.index }]);
+                self.flush();
             }
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.workload.expect(self.cursor.flush()).is_some() {
+            self.workload.marker.tell([Said::Flushed { cursor: self.index }]);
         }
     }
 
     fn take(&mut self) {
         let most = self.dice.usize(1..BATCH_MAX);
-        let Some(batch) = self.cursor.next_batch(most).unwrap() else { return };
+        let Some(Some(batch)) = self.workload.expect(self.cursor.next_batch(most)) else { return };
         let seen = |frame: &Frame| Said::Seen { record: number(frame), sequence: frame.sequence };
         self.workload.marker.tell(batch.frames.iter().map(seen));
         self.in_hand.extend(batch.frames);
@@ -179,7 +194,11 @@ impl Exporter<'_> {
                 payload: frame.payload.clone(),
                 reason: "refused".to_owned(),
             };
-            self.cursor.park(letter).unwrap();
+            if self.workload.expect(self.cursor.park(letter)).is_none() {
+                // Not parked, not passed.
+                self.in_hand.push_front(frame);
+                return;
+            }
             self.workload.marker.tell([Said::Parked { record }]);
         }
         // Before the ack: from here on the cursor may pass it.
@@ -192,19 +211,33 @@ fn number(frame: &Frame) -> u64 {
     record::number(&frame.payload).expect("the cursor gave a record that nobody appended")
 }
 
-/// Appends one record after the other until it is told to stop, whatever the log answers. For logs that must refuse.
-pub(crate) struct Insistent<'a> {
+/// Appends record after record, and tells the device of each that was acknowledged.
+pub(crate) struct Client<'a> {
     pub(crate) log: Log,
     pub(crate) marker: &'a Marker,
-    pub(crate) next: AtomicU64,
+    pub(crate) next: u64,
 }
 
-impl Insistent<'_> {
-    /// One append; its answer.
-    pub(crate) fn append(&self) -> Result<u64, tidegate::spool::Error> {
-        let record = self.next.fetch_add(1, Ordering::Relaxed);
+impl Client<'_> {
+    pub(crate) fn append(&mut self) -> Result<(), Error> {
+        let record = self.next;
+        self.next += 1;
         let appended = self.log.append(1, record::payload(record), 1)?.wait()?;
         self.marker.tell([Said::Acked { record, sequence: appended.sequence }]);
-        Ok(record)
+        Ok(())
+    }
+
+    /// Appends until the log refuses, and gives its answer.
+    pub(crate) fn append_until_refused(&mut self) -> Error {
+        (0..REFUSED_WITHIN).find_map(|_| self.append().err()).expect("the log refuses nothing")
+    }
+
+    /// Tries until the log takes a record, as a client that was refused does.
+    pub(crate) fn append_when_taken(&mut self, limit: Duration) {
+        assert!(
+            wait_for(limit, || self.append().ok()).is_some(),
+            "the log does not take frames again: {:?}",
+            self.log.trouble()
+        );
     }
 }
