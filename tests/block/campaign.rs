@@ -31,6 +31,8 @@ pub(crate) struct Tally {
     pub(crate) not_measured: u64,
     pub(crate) broken: u64,
     recordings: u64,
+    /// Recordings in which segments were recycled or removed.
+    reclaimed: u64,
     /// Writes that the device refused.
     pub(crate) refused: u64,
     checking: Duration,
@@ -47,8 +49,9 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = self.images() as f64 / self.checking.as_secs_f64().max(0.001);
-        write!(f, "{} images of {} recordings, {rate:.0} images/s: ", self.images(), self.recordings)?;
-        let Self { survived, lost, not_measured, broken, .. } = self;
+        write!(f, "{} images of {} recordings", self.images(), self.recordings)?;
+        let Self { reclaimed, survived, lost, not_measured, broken, .. } = self;
+        write!(f, " ({reclaimed} with segments reclaimed), {rate:.1} images/s: ")?;
         write!(f, "survived {survived}, lost {lost}, nothing promised yet {not_measured}, harness broken {broken}")
     }
 }
@@ -123,12 +126,14 @@ impl Campaign {
         let data = mounted.path().join(DATA);
         let (durability, faults) = (self.durability, self.faults);
         let workload = Workload { data: &data, marker: &marker, durability, life: life.number, seed, faults };
-        std::thread::scope(|scope| {
+        let oldest = std::thread::scope(|scope| {
             let living = scope.spawn(|| workload.live());
             if faults {
                 fail_now_and_then(&device, fastrand::Rng::with_seed(seed), || living.is_finished());
             }
+            living.join().unwrap()
         });
+        self.tally.reclaimed += u64::from(oldest > 1);
         marker.say(END);
         drop(marker);
         mounted.unmount().unwrap();

@@ -48,7 +48,7 @@ fn server_process() {
 #[test]
 fn a_power_cut_below_ext4_loses_nothing_that_was_acknowledged() {
     let images = environment("TIDEGATE_BLOCK_EXT4").unwrap_or(1_200);
-    let campaign = campaign(FileSystem::EXT4, images, IMAGES_PER_LIFE);
+    let campaign = campaign(FileSystem::EXT4, images, (images / 12).clamp(IMAGES_PER_LIFE, 250));
     all_survive(&campaign);
 }
 

@@ -16,6 +16,9 @@ use crate::wait::wait_for;
 pub(crate) const LOG: &str = "log";
 pub(crate) const DATA: &str = "data";
 
+const SEGMENT: u64 = 64 << 10;
+/// The files of two cursors, and five segments.
+const CAP: u64 = 2 * (128 << 10) + 5 * SEGMENT;
 const PRODUCERS: u64 = 3;
 const APPENDS: u64 = 40;
 const GROUP_MAX: u64 = 8;
@@ -34,8 +37,8 @@ pub(crate) fn options(durability: Durability) -> Options {
     Options {
         log: LogOptions {
             durability,
-            segment_size: Some(64 << 10),
-            max_size: Some(1 << 20),
+            segment_size: Some(SEGMENT),
+            max_size: Some(CAP),
             retain_size: 128 << 10,
             dead_letter_max_size: Some(512 << 10),
             ..LogOptions::default()
@@ -69,16 +72,19 @@ pub(crate) struct Workload<'a> {
 }
 
 impl Workload<'_> {
-    /// Two or three runs of the application. Each but the last ends by a clean stop or as a kill does.
-    pub(crate) fn live(&self) {
+    /// Two or three runs of the application, each ended by a clean stop or as by a kill. Gives the id of the oldest
+    /// segment that is left: those before it were recycled or removed.
+    pub(crate) fn live(&self) -> u64 {
         let mut dice = fastrand::Rng::with_seed(self.seed);
-        let runs = dice.u64(2..=3);
-        for run in 0..runs {
+        let mut oldest = 0;
+        for run in 0..dice.u64(2..=3) {
             let spool = self.run(run, &mut dice);
+            oldest = spool.inspect().unwrap().logs[0].segments.first().map_or(0, |segment| segment.id);
             if dice.bool() && self.expect(spool.close()).is_some() {
                 self.marker.tell((0..CURSORS.len()).map(|cursor| Said::Flushed { cursor }));
             }
         }
+        oldest
     }
 
     /// An answer; None for an error that the device has caused.
