@@ -4,8 +4,12 @@
 //! and flushes and of what the log had promised by then. From the tape come images: what the device may hold after a
 //! power cut at some moment. Each is mounted and opened, and must keep every promise made before the cut.
 //!
-//! `TIDEGATE_BLOCK_EXT4` (1,200) and `TIDEGATE_BLOCK_XFS` (60) images; `TIDEGATE_BLOCK_SEED` repeats a run's choices,
-//! though not how its threads interleave; `TIDEGATE_BLOCK_THREADS` (2) check images.
+//! Below that the same device fails on purpose (`faults`), and its file system becomes read-only (`readonly`).
+//!
+//! `TIDEGATE_BLOCK_EXT4` (1,200) and `TIDEGATE_BLOCK_XFS` (60) images, and `TIDEGATE_BLOCK_FLIPS` (3); a story is about
+//! 300 to 750 images. `TIDEGATE_BLOCK_SEED` is the first story: a long run that was ended goes on with the one after the
+//! last that it told. A seed repeats a story's choices, though not how its threads interleave; so an image that fails is
+//! kept. `TIDEGATE_BLOCK_THREADS` (2) check images.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its own preparation fails")]
 #![allow(clippy::disallowed_methods, reason = "the harness makes devices and images, and nothing that must last")]
@@ -63,17 +67,16 @@ fn a_power_cut_below_xfs_loses_nothing_that_was_acknowledged() {
 fn campaign(file_system: FileSystem, images: u64, images_per_life: u64) -> Campaign {
     let first: u64 = environment("TIDEGATE_BLOCK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 48));
     let name = file_system.name();
-    println!("figure: T1 {name}: stories from seed {first}");
     let threads = environment("TIDEGATE_BLOCK_THREADS").unwrap_or(2);
     let mut campaign = Campaign::new(file_system, images_per_life as usize, threads as usize);
     for seed in first.. {
         campaign.story(seed);
-        println!("T1 {name}: story {seed} is told; {}", campaign.tally);
-        if campaign.tally.images() >= images || !campaign.tally.failures.is_empty() {
+        let done = campaign.tally.images() >= images || !campaign.tally.failures.is_empty();
+        println!("{}T1 {name}: stories {first} to {seed}: {}", if done { "figure: " } else { "" }, campaign.tally);
+        if done {
             break;
         }
     }
-    println!("figure: T1 {name}: {}", campaign.tally);
     campaign
 }
 
@@ -89,7 +92,7 @@ fn the_same_without_the_sync_before_the_ack_is_caught() {
     let mut campaign = Campaign::new(FileSystem::EXT4, IMAGES_PER_LIFE as usize, 2);
     campaign.durability = Durability::Os;
     campaign.story(1);
-    println!("figure: T1 control, ack without sync: {}", campaign.tally);
+    println!("figure: T1 ext4 control, no sync before the ack: {}", campaign.tally);
     assert!(campaign.tally.lost * 4 > campaign.tally.images(), "{}", campaign.tally);
 }
 
@@ -98,7 +101,7 @@ fn a_drive_that_lies_about_one_flush_is_caught() {
     let mut campaign = Campaign::new(FileSystem::EXT4, IMAGES_PER_LIFE as usize, 2);
     campaign.drive = Drive::Lies;
     campaign.story(1);
-    println!("figure: T1 control, one flush not done: {}", campaign.tally);
+    println!("figure: T1 ext4 control, the last flush not done: {}", campaign.tally);
     assert!(campaign.tally.lost * 20 > campaign.tally.images(), "{}", campaign.tally);
 }
 

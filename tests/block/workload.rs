@@ -246,4 +246,19 @@ impl Client<'_> {
             self.log.trouble()
         );
     }
+
+    /// Every exporter takes and acks all that there is.
+    pub(crate) fn deliver(&self) {
+        for (cursor, name) in CURSORS.iter().enumerate() {
+            let mut reader = self.log.cursor(name, Start::Oldest, Need::Required).unwrap();
+            while let Some(batch) = reader.next_batch(BATCH_MAX).unwrap() {
+                for frame in batch.frames {
+                    self.marker.tell([Said::Acking { cursor, record: number(&frame) }]);
+                    reader.ack(frame.sequence, frame.sequence, 0).unwrap();
+                }
+            }
+            reader.flush().unwrap();
+            self.marker.tell([Said::Flushed { cursor }]);
+        }
+    }
 }

@@ -21,6 +21,7 @@ step deny           "crates: bans, licences, sources" cargo-deny
 step examples       "examples: systemd unit" debian
 step kernel         "kernel events, triggered for real on this kernel" "debian crates"
 step kill           "kill -9 of the agent under load and while it starts" crates
+step block-images   "power cuts and failing devices below a real ext4 and xfs" "debian crates"
 step opensearch     "OpenSearch from Maven artifacts" debian
 step collector      "OpenTelemetry Collector from Go modules" debian
 step whole-way      "agent, gateway, OpenSearch: outages and a kill" "debian crates opensearch collector"
@@ -91,6 +92,15 @@ step_kernel_6_12() { tests/kernel/vm.sh 6.12; }
 step_kill() {
     [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_KILL_CYCLES=${TIDEGATE_KILL_CYCLES:-1000}
     cargo test --locked --all-features --test kill -- --nocapture
+}
+
+step_block_images() {
+    root_runner
+    if [ -n "${TIDEGATE_LONG:-}" ]; then
+        export TIDEGATE_BLOCK_EXT4=${TIDEGATE_BLOCK_EXT4:-50000} TIDEGATE_BLOCK_XFS=${TIDEGATE_BLOCK_XFS:-1000}
+        export TIDEGATE_BLOCK_FLIPS=${TIDEGATE_BLOCK_FLIPS:-200}
+    fi
+    cargo test --locked --all-features --test block -- --nocapture
 }
 
 step_whole_way() {
