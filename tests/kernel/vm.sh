@@ -17,26 +17,7 @@ work=$PWD/target/kernel-vm
 modules=(veth loop ext4 sch_tbf)
 programs=(ip tc mke2fs numactl)
 guest_tests=(guest:: --ignored)
-mkdir -p "$work"
-
-# Prints the directory with the newest cloud kernel of the series.
-fetch_kernel() {
-    local package
-    package=$(apt-cache search --names-only "^linux-image-${series//./\\.}\.[0-9].*cloud-amd64$" | awk '{print $1}' | grep -v unsigned | sort -V | tail -1)
-    if [ -z "$package" ]; then
-        echo "no package linux-image-$series*-cloud-amd64: run 'apt-get update', or add the suite that has it" >&2
-        return 1
-    fi
-    if [ ! -d "$work/$package" ]; then
-        rm -rf "$work/download" "$work/$package.part"
-        mkdir -p "$work/download"
-        (cd "$work/download" && apt-get download -qq "$package" 2> download.log) || { cat "$work/download/download.log" >&2; return 1; }
-        dpkg-deb -x "$work/download/$package"_*.deb "$work/$package.part"
-        mv "$work/$package.part" "$work/$package"
-        rm -rf "$work/download"
-    fi
-    echo "$work/$package"
-}
+. tests/lib/guest.sh
 
 # Prints the paths of the test binary and of the agent.
 build() {
@@ -47,83 +28,35 @@ build() {
     done
 }
 
-# Copies a program and the libraries that it needs: put_program PROGRAM [NAME]
-put_program() {
-    local library
-    cp "$1" "$guest/bin/${2:-$(basename "$1")}"
-    for library in $(ldd "$1" 2> /dev/null | grep -o '/[^ ]*' || true); do
-        mkdir -p "$guest$(dirname "$library")"
-        cp -n "$library" "$guest$library"
-    done
-}
-
-# Copies the modules and what they depend on; prints their names in the order of loading.
-put_modules() {
-    local version module file name
-    version=$(basename "$(find "$kernel" -maxdepth 4 -type d -path '*/lib/modules/*' | head -1)")
-    [ -e "$kernel/lib/modules/$version/modules.dep" ] || depmod -b "$kernel" "$version"
-    for module in "${modules[@]}"; do
-        for file in $(modprobe -d "$kernel" -S "$version" --show-depends "$module" | awk '$1 == "insmod" { print $2 }'); do
-            name=${file##*/}
-            cp "$file" "$guest/modules/"
-            case $name in
-                *.xz) xz -df "$guest/modules/$name" && name=${name%.xz} ;;
-                *.zst) zstd -qf --rm -d "$guest/modules/$name" && name=${name%.zst} ;;
-            esac
-            echo "$name"
-        done
-    done
-}
-
-write_init() {
-    cat > "$guest/init" << INIT
-#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin HOME=/tmp TIDEGATE_BIN=/bin/tidegate TIDEGATE_GUEST=1
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
-mount -t tmpfs tmpfs /tmp
-mount -t tmpfs tmpfs /run
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-ip link set lo up
-for module in $*; do insmod "/modules/\$module" || echo "module \$module does not load"; done
-echo
-echo "kernel \$(uname -r)"
-code=0
-/bin/kernel-tests ${arguments[*]:-} || code=\$?
-[ "$everything" = no ] || /bin/kernel-tests ${guest_tests[*]} --test-threads=1 || code=\$?
-echo "EXIT=\$code"
-poweroff -f
-INIT
-    chmod +x "$guest/init"
-}
-
 arguments=("$@")
 everything=no
 [ ${#arguments[@]} -gt 0 ] || { everything=yes && arguments=(--test-threads=4); }
-kernel=$(fetch_kernel)
+kernel=$(fetch_kernel "$series" "$work")
 { read -r tests && read -r agent; } < <(build) || { echo "the tests or the agent were not built" >&2; exit 1; }
 
 expected=$("$tests" "${guest_tests[@]}" --list | grep -c ': test$') || { echo "there are no tests for the guest alone" >&2; exit 1; }
 
 guest=$(mktemp -d)
 trap 'rm -rf "$guest"' EXIT
-chmod 755 "$guest" # it becomes the guest's root directory, which other users need too
-mkdir -p "$guest"/{bin,modules,lib64,proc,sys,dev,tmp,run,etc}
-cp "$(command -v busybox)" "$guest/bin/busybox"
+make_root
 put_program "$tests" kernel-tests
 put_program "$agent" tidegate
 strip "$guest/bin/kernel-tests" "$guest/bin/tidegate"
-for program in "${programs[@]}"; do
-    # The busybox of the guest must not stand in for it.
-    PATH=$PATH:/usr/sbin:/sbin
-    put_program "$(readlink -f "$(command -v "$program")")"
-done
-order=$(put_modules | awk '!seen[$0]++' | tr '\n' ' ')
-write_init "$order"
+for program in "${programs[@]}"; do put_command "$program"; done
+order=$(put_modules "${modules[@]}")
+write_init << INIT
+load $order
+export TIDEGATE_BIN=/bin/tidegate TIDEGATE_GUEST=1
+echo
+echo "kernel \$(uname -r)"
+code=0
+/bin/kernel-tests ${arguments[*]} || code=\$?
+[ "$everything" = no ] || /bin/kernel-tests ${guest_tests[*]} --test-threads=1 || code=\$?
+echo "EXIT=\$code"
+poweroff -f
+INIT
 initrd=$work/initrd-$series.gz
-(cd "$guest" && find . | cpio -o -H newc 2> /dev/null | gzip -1) > "$initrd"
+pack "$initrd"
 
 log=$work/console-$series.log
 # Two virtual CPUs: sequences and counters must hold across CPUs. Two nodes of memory: one can run out by itself.

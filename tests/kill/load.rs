@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
@@ -19,39 +20,60 @@ const RECONNECT: Duration = Duration::from_millis(5);
 const PACE: Duration = Duration::from_millis(10);
 
 /// The clients. A request that fails is not sent again: its records stay issued and unacknowledged.
-pub(crate) struct Load(Vec<JoinHandle<()>>);
+pub(crate) struct Load {
+    stopping: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<()>>,
+}
 
 impl Load {
     pub(crate) fn start(agent: SocketAddr, oracle: &Arc<Oracle>, seed: u64) -> Self {
-        let client = |number| tokio::spawn(send_for_ever(agent, Arc::clone(oracle), seed.wrapping_add(number)));
-        Self((0..CLIENTS).map(client).collect())
+        let stopping = Arc::new(AtomicBool::new(false));
+        let client = |number| {
+            let (oracle, stopping) = (Arc::clone(oracle), Arc::clone(&stopping));
+            tokio::spawn(send_until(stopping, agent, oracle, seed.wrapping_add(number)))
+        };
+        let clients = (0..CLIENTS).map(client).collect();
+        Self { stopping, clients }
     }
 
-    /// Ends every client, also in the middle of a request.
-    pub(crate) fn stop(self) {
-        self.0.iter().for_each(JoinHandle::abort);
+    /// Ends every client after its request: an answer that is on its way still counts.
+    pub(crate) async fn stop(self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for client in self.clients {
+            client.await.unwrap();
+        }
     }
 }
 
-async fn send_for_ever(agent: SocketAddr, oracle: Arc<Oracle>, seed: u64) {
+async fn send_until(stopping: Arc<AtomicBool>, agent: SocketAddr, oracle: Arc<Oracle>, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
-    loop {
-        let mut client = connect(agent).await;
-        while send(&mut client, &oracle, random.usize(1..=RECORDS_MAX)).await.is_ok() {
+    let stopping = || stopping.load(Ordering::SeqCst);
+    while !stopping() {
+        let Ok(mut client) = try_connect(agent).await else {
+            tokio::time::sleep(RECONNECT).await;
+            continue;
+        };
+        while !stopping() && send(&mut client, &oracle, random.usize(1..=RECORDS_MAX)).await.is_ok() {
             tokio::time::sleep(PACE).await;
         }
+        // The connection may stand although nobody answers behind it.
+        tokio::time::sleep(RECONNECT).await;
     }
 }
 
 /// A client of the agent, as soon as it listens.
 pub(crate) async fn connect(agent: SocketAddr) -> LogsServiceClient<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{agent}")).unwrap().timeout(REQUEST_TIMEOUT);
     loop {
-        match endpoint.connect().await {
-            Ok(channel) => return LogsServiceClient::new(channel),
+        match try_connect(agent).await {
+            Ok(client) => return client,
             Err(_) => tokio::time::sleep(RECONNECT).await,
         }
     }
+}
+
+async fn try_connect(agent: SocketAddr) -> Result<LogsServiceClient<Channel>, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{agent}"))?.timeout(REQUEST_TIMEOUT);
+    Ok(LogsServiceClient::new(endpoint.connect().await?))
 }
 
 /// Sends one request of new records; their ids once they are acknowledged.

@@ -45,6 +45,15 @@ pub(crate) struct Figures {
     pub(crate) invented: usize,
 }
 
+/// What a log still owes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Found {
+    /// Records that the exporter has to deliver.
+    pub(crate) pending: usize,
+    /// Acknowledged records that arrived nowhere yet: this log alone holds them.
+    pub(crate) owed: usize,
+}
+
 impl Oracle {
     /// The next request, of `count` new records.
     pub(crate) fn issue(&self, count: usize) -> (Vec<u64>, ExportLogsServiceRequest) {
@@ -68,13 +77,35 @@ impl Oracle {
     /// These arrived at the backend.
     pub(crate) fn delivered(&self, request: &ExportLogsServiceRequest) {
         let mut records = self.lock();
-        let scopes = request.resource_logs.iter().flat_map(|r| &r.scope_logs);
-        for found in scopes.flat_map(|s| &s.log_records) {
-            match id_of(found).filter(|id| index(*id) < records.delivered.len() && *found == record(*id)) {
+        for found in records_of(request) {
+            match records.recognise(found) {
                 Some(id) => records.delivered[index(id)] += 1,
                 None => records.invented.push(format!("{found:?}")),
             }
         }
+    }
+
+    /// Compares what a log would give its exporter with what it owes: each acknowledged record that has not arrived.
+    ///
+    /// # Errors
+    /// Names records that are missing, invented or there twice.
+    pub(crate) fn compare(&self, pending: &[ExportLogsServiceRequest]) -> Result<Found, String> {
+        let records = self.lock();
+        let mut held = vec![false; records.acked.len()];
+        for found in pending.iter().flat_map(records_of) {
+            let id = records.recognise(found).ok_or_else(|| format!("invented: {found:?}"))?;
+            if std::mem::replace(&mut held[index(id)], true) {
+                return Err(format!("record {id} is in the log twice"));
+            }
+        }
+        let owed = |id: &usize| records.acked[*id] && records.delivered[*id] == 0;
+        let lost: Vec<usize> = (0..held.len()).filter(owed).filter(|id| !held[*id]).collect();
+        if !lost.is_empty() {
+            let first = &lost[..lost.len().min(10)];
+            return Err(format!("{} acknowledged records are lost, first {first:?}", lost.len()));
+        }
+        let pending = held.iter().filter(|held| **held).count();
+        Ok(Found { pending, owed: (0..held.len()).filter(owed).count() })
     }
 
     /// Whether all of these arrived.
@@ -113,6 +144,17 @@ impl Oracle {
     fn lock(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap()
     }
+}
+
+impl Records {
+    /// The id of a record that was issued with exactly this content.
+    fn recognise(&self, found: &LogRecord) -> Option<u64> {
+        id_of(found).filter(|id| index(*id) < self.delivered.len() && *found == record(*id))
+    }
+}
+
+fn records_of(request: &ExportLogsServiceRequest) -> impl Iterator<Item = &LogRecord> {
+    request.resource_logs.iter().flat_map(|resource| &resource.scope_logs).flat_map(|scope| &scope.log_records)
 }
 
 impl fmt::Display for Figures {

@@ -1,0 +1,155 @@
+//! What a disk's image holds, seen from outside: mounted here, checked by the command line and read by the library.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use prost::Message;
+use serde_json::Value;
+use tidegate::spool::{Frame, Need, Options, Spool, Start};
+
+use crate::disk::BLOCK;
+use crate::guest::FileSystem;
+use crate::oracle::{Found, Oracle};
+
+/// The size of every disk: xfs has a least one.
+pub(crate) const DISK_BYTES: u64 = 320 << 20;
+const EMPTY: &[u8] = &[0; BLOCK];
+const BATCH_BYTES: usize = 4 << 20;
+/// As agent.yaml has it.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+const LOG: &str = "logs";
+const CURSOR: &str = "logs:otlp";
+
+/// An empty file system.
+pub(crate) fn make(file_system: FileSystem) -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+    file.as_file().set_len(DISK_BYTES).unwrap();
+    let quiet = if file_system == FileSystem::Ext4 { ["-q", "-F", "-b4096"] } else { ["-q", "-f", "-ssize=4096"] };
+    run(Command::new(tool(&format!("mkfs.{file_system}"))).args(quiet).arg(file.path())).unwrap();
+    std::fs::read(file.path()).unwrap()
+}
+
+/// Mounts a copy of the image and checks what it holds against the oracle.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn check(image: &[u8], file_system: FileSystem, oracle: &Oracle) -> Result<Found, String> {
+    let mounted = Mounted::copy(image, file_system)?;
+    let data = mounted.directory().join("tidegate");
+    // A cut of the first start may come before there is a log; nothing can have been acknowledged.
+    if !data.join("logs").join(LOG).exists() {
+        return compare(&[], oracle);
+    }
+    let verification = tidegate("verify", &data)?;
+    if verification["ok"] != true {
+        return Err(format!("`spool verify` finds damage: {verification:#}"));
+    }
+    let told = tidegate("inspect", &data)?;
+    let pending = read_pending(&data)?;
+    ledger_agrees(&told, &pending).map_err(|error| format!("{error}: {told:#}"))?;
+    compare(&pending, oracle)
+}
+
+/// What the exporter would be given after a start on this image, in order.
+fn read_pending(data: &Path) -> Result<Vec<Frame>, String> {
+    let said = |error: tidegate::spool::Error| format!("the library cannot read it: {error}");
+    let options = Options { max_size: Some(LOG_BYTES_MAX), ..Options::default() };
+    let spool = Spool::open(data, options).map_err(said)?;
+    let log = spool.log(LOG).map_err(said)?;
+    let mut cursor = log.cursor(CURSOR, Start::Oldest, Need::Required).map_err(said)?;
+    let mut frames = Vec::new();
+    while let Some(batch) = cursor.next_batch(BATCH_BYTES).map_err(said)? {
+        frames.extend(batch.frames);
+    }
+    Ok(frames)
+}
+
+/// Whether the ledger on disk tells of what is read, and of no drop.
+fn ledger_agrees(told: &Value, pending: &[Frame]) -> Result<(), String> {
+    let logs = told["logs"].as_array().ok_or("`spool inspect` tells of no logs")?;
+    let log = logs.iter().find(|log| log["name"] == LOG).ok_or("`spool inspect` does not tell of the log")?;
+    let ledger = &log["ledger"];
+    if ledger["dropped"].as_object().is_none_or(|dropped| !dropped.is_empty()) {
+        return Err("records were dropped".to_owned());
+    }
+    let Some(recorded) = ledger["pending"][CURSOR].as_u64() else {
+        // A cut of the first start may come before there is a cursor; the log is then empty.
+        let is_new = ledger["pending"].as_object().is_some_and(|cursors| cursors.is_empty()) && pending.is_empty();
+        return if is_new { Ok(()) } else { Err(format!("there is no cursor {CURSOR}")) };
+    };
+    let read: u64 = pending.iter().map(|frame| u64::from(frame.items)).sum();
+    let done: u64 = ["delivered", "parked", "skipped"].iter().filter_map(|part| ledger[part][CURSOR].as_u64()).sum();
+    if recorded != read {
+        return Err(format!("{recorded} records are told as pending, {read} are read"));
+    }
+    if ledger["accepted"].as_u64() != Some(done + recorded) {
+        return Err(format!("the ledger does not close: {done} done, {recorded} pending"));
+    }
+    Ok(())
+}
+
+fn compare(pending: &[Frame], oracle: &Oracle) -> Result<Found, String> {
+    let decode = |frame: &Frame| ExportLogsServiceRequest::decode(frame.payload.clone());
+    let requests: Result<Vec<_>, _> = pending.iter().map(decode).collect();
+    let requests = requests.map_err(|error| format!("a frame holds no request: {error}"))?;
+    oracle.compare(&requests)
+}
+
+fn tidegate(command: &str, data: &Path) -> Result<Value, String> {
+    let mut tidegate = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    tidegate.args(["spool", command, "--output", "json", "--data-dir"]).arg(data);
+    let output = tidegate.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("`spool {command}`: {error}\n{said}"))
+}
+
+/// A copy of an image, mounted; unmounted when dropped.
+struct Mounted {
+    directory: tempfile::TempDir,
+    _file: tempfile::NamedTempFile,
+}
+
+impl Mounted {
+    fn copy(image: &[u8], file_system: FileSystem) -> Result<Self, String> {
+        let mut file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+        file.as_file().set_len(image.len() as u64).unwrap();
+        for (at, block) in image.chunks(BLOCK).enumerate().filter(|(_, block)| *block != EMPTY) {
+            file.seek(SeekFrom::Start((at * BLOCK) as u64)).unwrap();
+            file.write_all(block).unwrap();
+        }
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "loop", "-t", file_system.name()]).arg(file.path()).arg(directory.path());
+        run(&mut mount)?;
+        Ok(Self { directory, _file: file })
+    }
+
+    fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = run(Command::new("umount").arg(self.directory.path())) {
+            eprintln!("left mounted: {error}");
+        }
+    }
+}
+
+/// A program that users other than root may not have in their path.
+fn tool(name: &str) -> PathBuf {
+    let places = ["/usr/sbin", "/sbin", "/usr/bin"].map(|place| Path::new(place).join(name));
+    places
+        .into_iter()
+        .find(|place| place.exists())
+        .unwrap_or_else(|| panic!("no {name}: `tests/run debian` installs it"))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}\n{said}", output.status)) }
+}

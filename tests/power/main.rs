@@ -1,0 +1,83 @@
+//! Power cuts of the real binary, on ext4 and on xfs: nothing acknowledged is lost, nothing is invented.
+//!
+//! The agent runs in an emulated machine with a kernel and a file system of its own. Its disk is a server in this
+//! program, with a volatile cache: at a random moment the disk stops answering, the emulator gets SIGKILL, and of what
+//! the guest had not flushed chance keeps some blocks and loses the others. An emulator's own image file would not do:
+//! a write that it has handed to this machine's page cache survives its end, flushed or not, so that a missing sync
+//! would never show.
+//!
+//! The clients, the oracle and the backend are outside, on this machine: an acknowledgement counts when it has arrived
+//! here. After each cut a copy of the disk is mounted here, checked by `spool verify`, `spool inspect` and the
+//! library's cursor, and compared with the oracle. Then the machine starts on the same disk again; a third of the cuts
+//! comes while it does.
+//!
+//! `TIDEGATE_POWER_CYCLES` (5) cuts on each file system; `TIDEGATE_POWER_SEED` repeats a run's choices, and goes on
+//! with a run that was ended. Needs root, for the mounts.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where its own preparation fails")]
+
+mod disk;
+mod guest;
+mod image;
+#[path = "../kill/load.rs"]
+mod load;
+#[path = "../kill/long_run.rs"]
+mod long_run;
+mod machine;
+mod nbd;
+#[path = "../kill/oracle.rs"]
+#[allow(dead_code, reason = "shared with the test of kills")]
+mod oracle;
+#[path = "../kill/sink.rs"]
+#[allow(dead_code, reason = "shared with the test of kills")]
+mod sink;
+mod stage;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
+mod support;
+
+use disk::Flushes;
+use guest::FileSystem;
+use long_run::{Episode, LongRun, Tally};
+use machine::Machine;
+use stage::{Moment, Stage};
+
+/// Cuts of one file system before a new one is made.
+const EPISODE: u64 = 25;
+
+#[test]
+fn power_cuts_on_ext4_lose_nothing_that_was_acknowledged() {
+    power_cuts(FileSystem::Ext4);
+}
+
+#[test]
+fn power_cuts_on_xfs_lose_nothing_that_was_acknowledged() {
+    power_cuts(FileSystem::Xfs);
+}
+
+fn power_cuts(file_system: FileSystem) {
+    let mut machine = Machine::build();
+    let run = LongRun::new("POWER", &format!("power cuts on {file_system}"), 5);
+    let tally = run.play(EPISODE, |episode| play(&mut machine, file_system, episode));
+    // A run that shows nothing is a fault of the test.
+    assert!(tally.get("acked_records_found") > 0 && tally.get("blocks_lost") > 0);
+}
+
+fn play(machine: &mut Machine, file_system: FileSystem, episode: Episode) -> Tally {
+    let mut stage = Stage::new(machine, file_system, episode.seed);
+    for number in 0..episode.cycles {
+        let moment = if number % 3 == 2 { Moment::Start } else { Moment::Load };
+        let cut = stage.cut(moment, Flushes::Honest);
+        cut.unwrap_or_else(|error| panic!("{file_system}, seed {}, cut {number} ({moment:?}): {error}", episode.seed));
+    }
+    stage.survive()
+}
+
+#[test]
+fn a_disk_that_lies_about_flushes_is_caught() {
+    let mut machine = Machine::build();
+    let mut stage = Stage::new(&mut machine, FileSystem::Ext4, 1);
+    stage.cut(Moment::Load, Flushes::Honest).unwrap();
+    let error = stage.cut(Moment::Load, Flushes::Lies).unwrap_err();
+    assert!(error.contains("acknowledged records are lost"), "{error}");
+}
