@@ -1,10 +1,17 @@
 //! kill -9 of the real agent, in the load and while it starts: nothing acknowledged is lost, nothing is invented.
 //!
-//! `TIDEGATE_KILL_CYCLES` (100) cycles, half of each kind; `TIDEGATE_KILL_SEED` repeats a run's choices.
+//! An episode begins with an empty directory. First the agent is killed while clients are answered. Then the backend
+//! stays away until a backlog stands on the disk, and the agent is killed again and again while it starts on it, often
+//! several times in a row before it gets ready once. At last everything acknowledged must arrive.
+//!
+//! `TIDEGATE_KILL_CYCLES` (50) kills; `TIDEGATE_KILL_SEED` repeats a run's choices, and goes on with a run that was
+//! ended.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its own preparation fails")]
 
 mod load;
+mod long_run;
+#[allow(dead_code, reason = "shared with the test of power cuts")]
 mod oracle;
 mod sink;
 #[path = "../support/mod.rs"]
@@ -15,20 +22,28 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
 use load::Load;
+use long_run::{Episode, LongRun, Tally};
 use oracle::Oracle;
 use sink::Backend;
 use support::{Agent, free_port, wait_for};
 
-const READY_LIMIT: Duration = Duration::from_secs(20);
+/// Kills in one directory.
+const EPISODE: u64 = 50;
+const READY_LIMIT: Duration = Duration::from_secs(60);
 const LOAD_MAX: Duration = Duration::from_millis(600);
-const FRESH_LIMIT: Duration = Duration::from_secs(10);
+const FRESH_LIMIT: Duration = Duration::from_secs(30);
 const STALL_LIMIT: Duration = Duration::from_secs(30);
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// What stands on the disk at every start of the second part.
+const BACKLOG_BYTES: u64 = 32 << 20;
+const BACKLOG_LIMIT: Duration = Duration::from_secs(300);
+/// Kills without a moment of readiness between them.
+const ROW_MAX: u64 = 6;
 
 /// The agent's surroundings, which outlive it.
 struct Stage {
@@ -38,38 +53,41 @@ struct Stage {
     oracle: Arc<Oracle>,
     backend: Backend,
     random: fastrand::Rng,
-    counts: Counts,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    killed_ready: u32,
-    killed_starting: u32,
-    ready_ms: Vec<u128>,
+    ready_ms: Vec<u64>,
+    tally: Tally,
 }
 
 #[test]
-fn a_hundred_kills_lose_nothing_that_was_acknowledged() {
-    let cycles: u32 = environment("TIDEGATE_KILL_CYCLES").unwrap_or(100);
-    let seed: u64 = environment("TIDEGATE_KILL_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("figure: kill -9: {cycles} cycles, seed {seed}");
-    let began = Instant::now();
-    let mut stage = Stage::new(seed);
-    let load = stage.runtime.block_on(async { Load::start(stage.agent, &stage.oracle, seed) });
-    for _ in 0..cycles / 2 {
-        stage.kill_in_the_load();
-    }
-    for _ in 0..cycles - cycles / 2 {
-        stage.kill_during_start();
-    }
-    load.stop();
-    stage.survive();
-    stage.report(cycles, began.elapsed());
+fn kills_lose_nothing_that_was_acknowledged() {
+    let tally = LongRun::new("KILL", "kill -9", 50).play(EPISODE, play);
+    // A run that shows nothing is a fault of the test.
+    assert!(tally.get("acked") > 100, "hardly anything was acknowledged");
+    assert!(tally.get("killed_starting") > tally.get("starts_killed_when_ready"), "most kills missed the start");
+    assert!(tally.get("requests_refused") > 0, "the backend was never away");
+    assert!(tally.get("duplicated") > 0, "no kill came between a delivery and the cursor");
 }
 
-fn environment<T: std::str::FromStr>(name: &str) -> Option<T> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")))
+fn play(episode: Episode) -> Tally {
+    let mut stage = Stage::new(episode.seed);
+    let load = stage.runtime.block_on(async { Load::start(stage.agent, &stage.oracle, episode.seed) });
+    let in_load = episode.cycles * 2 / 5;
+    for _ in 0..in_load {
+        stage.kill_in_the_load();
+    }
+    stage.build_backlog();
+    let mut left = episode.cycles - in_load;
+    while left > 0 {
+        let row = stage.random.u64(1..=ROW_MAX).min(left);
+        for _ in 0..row {
+            stage.kill_during_start();
+        }
+        stage.tally.count("kills_in_a_row_max", row);
+        left -= row;
+        stage.build_backlog();
+    }
+    stage.runtime.block_on(load.stop());
+    stage.survive();
+    stage.figures(episode)
 }
 
 impl Stage {
@@ -86,7 +104,8 @@ impl Stage {
             oracle,
             backend,
             random: fastrand::Rng::with_seed(seed),
-            counts: Counts::default(),
+            ready_ms: Vec::new(),
+            tally: Tally::default(),
         };
         stage.write_config();
         stage
@@ -132,29 +151,47 @@ service:
     fn kill_in_the_load(&mut self) {
         self.backend.set_up(self.random.bool());
         let mut agent = self.start();
-        self.counts.ready_ms.push(agent.wait_ready(READY_LIMIT).as_millis());
+        let ready = agent.wait_ready(READY_LIMIT);
+        self.ready_ms.push(u64::try_from(ready.as_millis()).unwrap());
         let acked = self.oracle.figures().acked;
         // Every life acknowledges something, so that every kill has something to lose.
         let moved = wait_for(FRESH_LIMIT, || (self.oracle.figures().acked > acked).then_some(()));
         assert!(moved.is_some(), "nothing was acknowledged within {FRESH_LIMIT:?}\n{}", agent.stderr());
         self.pause_at_most(LOAD_MAX);
         agent.kill();
-        self.counts.killed_ready += 1;
+        self.tally.count("killed_in_load", 1);
     }
 
-    /// Starts on a backlog and kills before, at or shortly after readiness.
+    /// Starts once with the backend away, until the backlog stands on the disk; kills.
+    fn build_backlog(&mut self) {
+        self.backend.set_up(false);
+        let before = self.oracle.owed_bytes();
+        let mut agent = self.start();
+        let ready = agent.wait_ready(READY_LIMIT);
+        let ready_ms = u64::try_from(ready.as_millis()).unwrap();
+        self.ready_ms.push(ready_ms);
+        if before >= BACKLOG_BYTES / 2 {
+            self.tally.count("starts_on_a_backlog", 1);
+            self.tally.count("start_on_a_backlog_ms_sum", ready_ms);
+            self.tally.count("start_on_a_backlog_ms_max", ready_ms);
+        }
+        let enough = wait_for(BACKLOG_LIMIT, || (self.oracle.owed_bytes() >= BACKLOG_BYTES).then_some(()));
+        assert!(enough.is_some(), "no backlog within {BACKLOG_LIMIT:?}\n{}", agent.stderr());
+        agent.kill();
+        let (_, bytes) = self.pending();
+        assert!(bytes >= BACKLOG_BYTES, "the backlog on the disk is {bytes} bytes");
+        self.tally.count("backlog_mib_max", bytes >> 20);
+    }
+
+    /// Starts on the backlog and kills before readiness, or shortly after.
     fn kill_during_start(&mut self) {
         self.backend.set_up(self.random.u8(..4) == 0);
         let usual = self.usual_ready();
         let agent = self.start();
-        self.pause_at_most(usual * 3 / 2);
+        self.pause_at_most(usual * 9 / 8);
         let was_ready = agent.ready_after().is_some();
         agent.kill();
-        if was_ready {
-            self.counts.killed_ready += 1;
-        } else {
-            self.counts.killed_starting += 1;
-        }
+        self.tally.count(if was_ready { "starts_killed_when_ready" } else { "killed_starting" }, 1);
     }
 
     #[allow(clippy::disallowed_methods, reason = "a kill comes at a random moment, not on a condition")]
@@ -163,12 +200,11 @@ service:
         std::thread::sleep(Duration::from_micros(self.random.u64(0..=micros)));
     }
 
-    /// The median time to readiness, with a floor for the first.
+    /// The median time to readiness of the last starts, with a floor.
     fn usual_ready(&self) -> Duration {
-        let mut sorted = self.counts.ready_ms.clone();
-        sorted.sort_unstable();
-        let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
-        Duration::from_millis(u64::try_from(median.max(20)).unwrap_or(20))
+        let mut last: Vec<u64> = self.ready_ms.iter().rev().take(9).copied().collect();
+        last.sort_unstable();
+        Duration::from_millis(last.get(last.len() / 2).copied().unwrap_or(0).max(20))
     }
 
     /// The faults are over: everything acknowledged arrives, and the agent takes and delivers new records.
@@ -176,10 +212,25 @@ service:
         self.backend.set_up(true);
         let mut agent = self.start();
         agent.wait_ready(READY_LIMIT);
-        let fresh = self.runtime.block_on(async {
-            let mut client = load::connect(self.agent).await;
-            load::send(&mut client, &self.oracle, 1).await.unwrap()
-        });
+        // The log is delivered in order. When the second arrives, the first is acknowledged to the log, and what came
+        // before it.
+        for _ in 0..2 {
+            let fresh = self.runtime.block_on(async {
+                let mut client = load::connect(self.agent).await;
+                load::send(&mut client, &self.oracle, 1).await.unwrap()
+            });
+            self.wait_for_delivery(&agent);
+            assert!(self.oracle.all_delivered(&fresh), "the last record of all did not arrive");
+        }
+        let (status, said) = agent.stop(STOP_LIMIT);
+        assert!(status.success(), "SIGTERM ended it with {status}\n{said}");
+        let (records, _) = self.pending();
+        assert!(records <= 1, "{records} records are pending although all have arrived");
+        let verification = self.tidegate(&["spool", "verify"]);
+        assert_eq!(verification["ok"], true, "{verification:#}");
+    }
+
+    fn wait_for_delivery(&self, agent: &Agent) {
         let mut lost = self.oracle.figures().lost;
         while lost > 0 {
             let less = wait_for(STALL_LIMIT, || Some(self.oracle.figures().lost).filter(|now| *now < lost));
@@ -188,21 +239,17 @@ service:
                 panic!("{lost} acknowledged records do not arrive, first {missing:?}\n{}", agent.stderr())
             });
         }
-        assert!(self.oracle.all_delivered(&fresh), "the last record of all did not arrive");
-        let (status, said) = agent.stop(STOP_LIMIT);
-        assert!(status.success(), "SIGTERM ended it with {status}\n{said}");
-        self.nothing_is_left();
     }
 
-    fn nothing_is_left(&self) {
+    /// The records and bytes that the log's exporter still has to deliver.
+    fn pending(&self) -> (u64, u64) {
         let inspection = self.tidegate(&["spool", "inspect"]);
-        for log in inspection["logs"].as_array().unwrap() {
-            for cursor in log["cursors"].as_array().unwrap() {
-                assert_eq!(cursor["pending_records"], 0, "{cursor:#}");
-            }
-        }
-        let verification = self.tidegate(&["spool", "verify"]);
-        assert_eq!(verification["ok"], true, "{verification:#}");
+        let logs = inspection["logs"].as_array().unwrap();
+        let cursors = logs.iter().flat_map(|log| log["cursors"].as_array().unwrap());
+        cursors.fold((0, 0), |(records, bytes), cursor| {
+            let more = |name: &str| cursor[name].as_u64().unwrap();
+            (records + more("pending_records"), bytes + more("pending_bytes"))
+        })
     }
 
     fn tidegate(&self, arguments: &[&str]) -> serde_json::Value {
@@ -213,19 +260,12 @@ service:
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{arguments:?}: {e}\n{said}"))
     }
 
-    fn report(&self, cycles: u32, took: Duration) {
+    fn figures(mut self, episode: Episode) -> Tally {
         let figures = self.oracle.figures();
-        let Counts { killed_ready, killed_starting, .. } = self.counts;
-        println!("figure: killed when ready {killed_ready}, while starting {killed_starting}, in {} s", took.as_secs());
-        println!("figure: ready after {} ms (median)", self.usual_ready().as_millis());
-        println!("figure: requests turned away by the backend {}", self.backend.refused());
-        println!("figure: {figures}");
-        assert_eq!(figures.invented, 0, "{:#?}", self.oracle.inventions());
-        assert_eq!(figures.lost, 0);
-        // A run that shows nothing is a fault of the test.
-        assert_eq!(killed_ready + killed_starting, cycles);
-        assert!(cycles < 20 || killed_starting > 0, "no kill hit a start");
-        assert!(figures.acked > 100, "hardly anything was acknowledged");
-        assert!(cycles < 20 || self.backend.refused() > 0, "the backend was never away");
+        assert_eq!(figures.invented, 0, "seed {}: {:#?}", episode.seed, self.oracle.inventions());
+        assert_eq!(figures.lost, 0, "seed {}", episode.seed);
+        figures.count(&mut self.tally);
+        self.tally.count("requests_refused", self.backend.refused());
+        self.tally
     }
 }

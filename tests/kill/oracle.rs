@@ -1,12 +1,14 @@
 //! What was issued, what was acknowledged, what arrived. It stands outside the agent and is never killed.
 
-use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use prost::Message;
+
+use crate::long_run::Tally;
 
 /// The attribute that carries a record's id.
 const ID: &str = "test.id";
@@ -19,8 +21,9 @@ pub(crate) struct Oracle {
     records: Mutex<Records>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Records {
+    bytes: Vec<u64>,
     acked: Vec<bool>,
     delivered: Vec<u32>,
     invented: Vec<String>,
@@ -45,6 +48,10 @@ pub(crate) struct Figures {
     pub(crate) invented: usize,
 }
 
+/// What was acknowledged at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Acked(Vec<bool>);
+
 /// What a log still owes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Found {
@@ -62,8 +69,9 @@ impl Oracle {
         records.acked.resize(first + count, false);
         records.delivered.resize(first + count, 0);
         let ids: Vec<u64> = (first..first + count).map(|id| id as u64).collect();
-        let request = request(ids.iter().map(|id| record(*id)).collect());
-        (ids, request)
+        let new: Vec<LogRecord> = ids.iter().map(|id| record(*id)).collect();
+        records.bytes.extend(new.iter().map(|record| record.encoded_len() as u64));
+        (ids, request(new))
     }
 
     /// The agent answered success for these.
@@ -108,6 +116,20 @@ impl Oracle {
         Ok(Found { pending, owed: (0..held.len()).filter(owed).count() })
     }
 
+    /// Which records are acknowledged now.
+    pub(crate) fn acked_now(&self) -> Acked {
+        Acked(self.lock().acked.clone())
+    }
+
+    /// This oracle, but asking only for what was acknowledged then.
+    pub(crate) fn asking_for(&self, then: &Acked) -> Self {
+        let mut records = self.lock().clone();
+        let issued = records.acked.len();
+        records.acked.clone_from(&then.0);
+        records.acked.resize(issued, false);
+        Self { records: Mutex::new(records) }
+    }
+
     /// Whether all of these arrived.
     pub(crate) fn all_delivered(&self, ids: &[u64]) -> bool {
         let records = self.lock();
@@ -124,6 +146,13 @@ impl Oracle {
         let records = self.lock();
         let missing = |id: &usize| records.acked[*id] && records.delivered[*id] == 0;
         (0..records.acked.len()).filter(missing).take(10).collect()
+    }
+
+    /// Bytes of what was acknowledged and has not arrived.
+    pub(crate) fn owed_bytes(&self) -> u64 {
+        let records = self.lock();
+        let owed = |id: &usize| records.acked[*id] && records.delivered[*id] == 0;
+        (0..records.acked.len()).filter(owed).map(|id| records.bytes[id]).sum()
     }
 
     /// Counts the sets.
@@ -157,11 +186,22 @@ fn records_of(request: &ExportLogsServiceRequest) -> impl Iterator<Item = &LogRe
     request.resource_logs.iter().flat_map(|resource| &resource.scope_logs).flat_map(|scope| &scope.log_records)
 }
 
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { issued, acked, delivered, duplicated, delivered_unacked, lost, invented } = self;
-        write!(f, "issued {issued}, acked {acked}, delivered {delivered}, duplicated {duplicated}, ")?;
-        write!(f, "delivered without ack {delivered_unacked}, lost {lost}, invented {invented}")
+impl Figures {
+    /// Adds them to the figures of a run.
+    pub(crate) fn count(&self, tally: &mut Tally) {
+        let Self { issued, acked, delivered, duplicated, delivered_unacked, lost, invented } = *self;
+        let named = [
+            ("issued", issued),
+            ("acked", acked),
+            ("delivered", delivered),
+            ("delivered_without_ack", delivered_unacked),
+            ("duplicated", duplicated),
+            ("lost", lost),
+            ("invented", invented),
+        ];
+        for (name, count) in named {
+            tally.count(name, count as u64);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::nbd::Server;
 use crate::support::{free_port, wait_for};
 
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
-const CONTROL_LIMIT: Duration = Duration::from_secs(60);
+const CONTROL_LIMIT: Duration = Duration::from_secs(180);
 const MEMORY_MIB: u32 = 320;
 const AGENT_PORT: u16 = 4317;
 

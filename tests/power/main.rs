@@ -21,6 +21,7 @@ mod guest;
 mod image;
 #[path = "../kill/load.rs"]
 mod load;
+mod log_writes;
 #[path = "../kill/long_run.rs"]
 mod long_run;
 mod machine;
@@ -35,6 +36,7 @@ mod stage;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 mod support;
+mod witness;
 
 use disk::Flushes;
 use guest::FileSystem;
@@ -67,10 +69,19 @@ fn play(machine: &mut Machine, file_system: FileSystem, episode: Episode) -> Tal
     let mut stage = Stage::new(machine, file_system, episode.seed);
     for number in 0..episode.cycles {
         let moment = if number % 3 == 2 { Moment::Start } else { Moment::Load };
-        let cut = stage.cut(moment, Flushes::Honest);
-        cut.unwrap_or_else(|error| panic!("{file_system}, seed {}, cut {number} ({moment:?}): {error}", episode.seed));
+        if let Err(error) = stage.cut(moment, Flushes::Honest) {
+            let (seed, kept) = (episode.seed, stage.keep_image());
+            panic!("{file_system}, seed {seed}, cut {number} ({moment:?}), image {}: {error}", kept.display());
+        }
     }
     stage.survive()
+}
+
+#[test]
+fn what_dm_log_writes_saw_loses_nothing_either() {
+    let seed = fastrand::u64(..);
+    let images: usize = [FileSystem::Ext4, FileSystem::Xfs].map(|fs| witness::cross_check(fs, seed)).iter().sum();
+    assert!(images >= 40, "only {images} images");
 }
 
 #[test]
