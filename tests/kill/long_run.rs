@@ -36,7 +36,7 @@ impl LongRun {
     /// whose run was ended goes on.
     pub(crate) fn new(family: &str, name: &str, cycles: u64) -> Self {
         let cycles = environment(&format!("TIDEGATE_{family}_CYCLES")).unwrap_or(cycles);
-        let seed: u64 = environment(&format!("TIDEGATE_{family}_SEED")).unwrap_or_else(|| fastrand::u64(..));
+        let seed = seed(family);
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{seed}.json", name.replace(' ', "-")));
         let mut run = Self { name: name.to_owned(), seed, cycles, done: 0, seconds: 0, tally: Tally::default(), file };
         run.take_up();
@@ -98,9 +98,15 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let figures: Vec<String> = self.0.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let figures: Vec<String> =
+            self.0.iter().map(|(name, value)| format!("{} {value}", name.replace('_', " "))).collect();
         f.write_str(&figures.join(", "))
     }
+}
+
+/// What `TIDEGATE_<FAMILY>_SEED` says, else one by chance.
+pub(crate) fn seed(family: &str) -> u64 {
+    environment(&format!("TIDEGATE_{family}_SEED")).unwrap_or_else(|| fastrand::u64(..))
 }
 
 fn environment<T: std::str::FromStr>(name: &str) -> Option<T> {

@@ -183,12 +183,12 @@ service:
         self.tally.count("backlog_mib_max", bytes >> 20);
     }
 
-    /// Starts on the backlog and kills before readiness, or shortly after.
+    /// Starts on the backlog and kills, nearly always before readiness.
     fn kill_during_start(&mut self) {
         self.backend.set_up(self.random.u8(..4) == 0);
         let usual = self.usual_ready();
         let agent = self.start();
-        self.pause_at_most(usual * 9 / 8);
+        self.pause_at_most(usual);
         let was_ready = agent.ready_after().is_some();
         agent.kill();
         self.tally.count(if was_ready { "starts_killed_when_ready" } else { "killed_starting" }, 1);

@@ -6,7 +6,7 @@ DEPS=$PWD/target/test-deps
 DEBIAN_PACKAGES=(
     "clang-14 clang-14" "llvm-strip-14 llvm-14"                    # the BPF object
     "qemu-system-x86_64 qemu-system-x86" "busybox busybox-static"  # other kernels
-    "numactl numactl" "cpio cpio" "zstd zstd" "depmod kmod" "xz xz-utils"
+    "numactl numactl" "cpio cpio" "zstd zstd" "depmod kmod" "xz xz-utils" "dmsetup dmsetup"
     "ip iproute2" "mkfs.ext4 e2fsprogs" "mkfs.xfs xfsprogs" "losetup util-linux" "mount mount" "setpriv util-linux"
     "java openjdk-17-jdk-headless" "mvn maven"                     # OpenSearch
     "systemd-analyze systemd" "pgrep procps" "git git" "cc gcc"

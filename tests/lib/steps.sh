@@ -22,6 +22,7 @@ step examples       "examples: systemd unit" debian
 step kernel         "kernel events, triggered for real on this kernel" "debian crates"
 step kill           "kill -9 of the agent under load and while it starts" crates
 step block-images   "power cuts and failing devices below a real ext4 and xfs" "debian crates"
+step power-cut      "power cuts of the agent on ext4 and xfs, in an emulator" "debian crates"
 step opensearch     "OpenSearch from Maven artifacts" debian
 step collector      "OpenTelemetry Collector from Go modules" debian
 step whole-way      "agent, gateway, OpenSearch: outages and a kill" "debian crates opensearch collector"
@@ -90,7 +91,7 @@ step_kernel_6_1() { tests/kernel/vm.sh 6.1; }
 step_kernel_6_12() { tests/kernel/vm.sh 6.12; }
 
 step_kill() {
-    [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_KILL_CYCLES=${TIDEGATE_KILL_CYCLES:-1000}
+    [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_KILL_CYCLES=${TIDEGATE_KILL_CYCLES:-2000}
     cargo test --locked --all-features --test kill -- --nocapture
 }
 
@@ -101,6 +102,14 @@ step_block_images() {
         export TIDEGATE_BLOCK_FLIPS=${TIDEGATE_BLOCK_FLIPS:-200}
     fi
     cargo test --locked --all-features --test block -- --nocapture
+}
+
+step_power_cut() {
+    root_runner
+    # For each file system.
+    [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_POWER_CYCLES=${TIDEGATE_POWER_CYCLES:-500}
+    # One emulator at a time.
+    cargo test --locked --all-features --test power -- --nocapture --test-threads=1
 }
 
 step_whole_way() {

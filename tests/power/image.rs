@@ -24,8 +24,7 @@ const CURSOR: &str = "logs:otlp";
 
 /// An empty file system.
 pub(crate) fn make(file_system: FileSystem) -> Vec<u8> {
-    let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
-    file.as_file().set_len(DISK_BYTES).unwrap();
+    let file = empty_image(DISK_BYTES);
     let quiet = if file_system == FileSystem::Ext4 { ["-q", "-F", "-b4096"] } else { ["-q", "-f", "-ssize=4096"] };
     run(Command::new(tool(&format!("mkfs.{file_system}"))).args(quiet).arg(file.path())).unwrap();
     std::fs::read(file.path()).unwrap()
@@ -113,8 +112,7 @@ struct Mounted {
 
 impl Mounted {
     fn copy(image: &[u8], file_system: FileSystem) -> Result<Self, String> {
-        let mut file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
-        file.as_file().set_len(image.len() as u64).unwrap();
+        let mut file = empty_image(image.len() as u64);
         for (at, block) in image.chunks(BLOCK).enumerate().filter(|(_, block)| *block != EMPTY) {
             file.seek(SeekFrom::Start((at * BLOCK) as u64)).unwrap();
             file.write_all(block).unwrap();
@@ -137,6 +135,14 @@ impl Drop for Mounted {
             eprintln!("left mounted: {error}");
         }
     }
+}
+
+/// In memory: an image is written more often than read.
+#[allow(clippy::disallowed_methods, reason = "an image is no file of the log")]
+fn empty_image(bytes: u64) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+    file.as_file().set_len(bytes).unwrap();
+    file
 }
 
 /// A program that users other than root may not have in their path.
