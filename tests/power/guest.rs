@@ -33,12 +33,24 @@ impl fmt::Display for FileSystem {
     }
 }
 
-/// How the guest uses its disk.
+/// How the guest reaches its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plan {
-    Plain,
+pub(crate) enum Through {
+    /// Directly.
+    Driver,
     /// Through dm-log-writes, which logs to a second disk.
-    Logged,
+    LogWrites,
+}
+
+/// What a guest does between its start and its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) file_system: FileSystem,
+    pub(crate) disk: Through,
+    /// The agent's `durability`.
+    pub(crate) durability: &'static str,
+    /// On this machine.
+    pub(crate) backend: SocketAddr,
 }
 
 /// A running guest. Dropping it kills the emulator.
@@ -55,10 +67,12 @@ pub(crate) struct Guest {
 impl Guest {
     /// Starts the emulator with these arguments; its agent is behind `agent`.
     pub(crate) fn start(arguments: &[String], agent: SocketAddr) -> Self {
-        let mut command = Command::new("qemu-system-x86_64");
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        // A test that is ended itself must not leave the emulator behind.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let started = Instant::now();
-        let mut emulator = command.spawn().expect("qemu-system-x86_64 does not start: `tests/run debian` installs it");
+        let mut emulator = command.spawn().expect("no setpriv: `tests/run debian` installs it");
         let (input, output) = (emulator.stdin.take().unwrap(), emulator.stdout.take().unwrap());
         let console = Arc::new(Mutex::new(Vec::new()));
         let said = Arc::clone(&console);
@@ -70,12 +84,13 @@ impl Guest {
         Self { emulator, input, started, console, reader: Some(reader), agent }
     }
 
-    /// Lets the guest mount its disk and start the agent, which delivers to `backend` on this machine.
-    pub(crate) fn go(&mut self, file_system: FileSystem, plan: Plan, backend: SocketAddr) {
+    /// Lets the guest mount its disk and start the agent.
+    pub(crate) fn go(&mut self, life: &Life) {
         #[allow(clippy::disallowed_methods, reason = "the guest's clock is set, as a machine's own would be")]
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let plan = if plan == Plan::Logged { "logged" } else { "plain" };
-        self.tell(&format!("go {now} {file_system} {plan} {}", backend.port()));
+        let Life { file_system, disk, durability, backend } = life;
+        let disk = if *disk == Through::LogWrites { "logged" } else { "plain" };
+        self.tell(&format!("go {now} {file_system} {disk} {durability} {}", backend.port()));
     }
 
     /// Writes a line to the guest's console.

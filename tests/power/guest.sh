@@ -21,7 +21,7 @@ strip "$guest/bin/tidegate"
 put_command dmsetup
 cp "$configuration" "$guest/etc/agent.yaml"
 network=$(put_modules virtio_net)
-disk=$(put_modules virtio_blk)
+virtio_blk=$(put_modules virtio_blk)
 xfs=$(put_modules xfs)
 log_writes=$(put_modules dm-log-writes)
 
@@ -33,14 +33,14 @@ echo "kernel \$(uname -r)"
 
 # Here the snapshot is taken. Nothing of the disk may be known yet: its driver comes after the resumption.
 echo "waiting"
-until read -r word now filesystem plan backend && [ "\$word" = go ]; do :; done
+until read -r word now filesystem disk durability backend && [ "\$word" = go ]; do :; done
 # Two resumptions must not draw the same random numbers.
-[ "\$plan" = logged ] || until dmesg | grep -q 'virtual machine fork'; do :; done
+[ "\$disk" = logged ] || until dmesg | grep -q 'virtual machine fork'; do :; done
 date -s "@\$now" > /dev/null
-load $disk
+load $virtio_blk
 [ "\$filesystem" != xfs ] || load $xfs
 device=/dev/vda
-if [ "\$plan" = logged ]; then
+if [ "\$disk" = logged ]; then
     load $log_writes
     sectors=\$(blockdev --getsz /dev/vda)
     dmsetup create logged --noudevsync --table "0 \$sectors log-writes /dev/vda /dev/vdb" || echo "failed: dmsetup"
@@ -50,12 +50,23 @@ fi
 mount -t "\$filesystem" "\$device" /data || { echo "failed: mount"; sleep 5; }
 export BACKEND=10.0.2.2:\$backend
 echo "mounted"
-tidegate run --config /etc/agent.yaml < /dev/null &
+tidegate run --config /etc/agent.yaml --set "extensions.disk_buffer.durability=\$durability" < /dev/null &
 agent=\$!
+
+stop() {
+    kill -TERM \$agent
+    wait \$agent
+    echo "agent ended: \$?"
+    umount /data || echo "failed: umount"
+    # Ends the log of writes in order.
+    [ "\$disk" != logged ] || dmsetup remove --noudevsync logged
+    echo "stopped"
+    poweroff -f
+}
 while read -r word argument; do
     case \$word in
         mark) dmsetup message logged 0 mark "\$argument" && echo "marked \$argument" ;;
-        stop) kill -TERM \$agent; wait \$agent; echo "agent ended: \$?"; umount /data && echo "unmounted"; [ "\$plan" != logged ] || dmsetup remove --noudevsync logged; echo "stopped"; poweroff -f ;;
+        stop) stop ;;
     esac
 done
 INIT

@@ -42,7 +42,7 @@ use disk::Flushes;
 use guest::FileSystem;
 use long_run::{Episode, LongRun, Tally};
 use machine::Machine;
-use stage::{Moment, Stage};
+use stage::{Cycle, Moment, Stage};
 
 /// Cuts of one file system before a new one is made.
 const EPISODE: u64 = 25;
@@ -69,7 +69,7 @@ fn play(machine: &mut Machine, file_system: FileSystem, episode: Episode) -> Tal
     let mut stage = Stage::new(machine, file_system, episode.seed);
     for number in 0..episode.cycles {
         let moment = if number % 3 == 2 { Moment::Start } else { Moment::Load };
-        if let Err(error) = stage.cut(moment, Flushes::Honest) {
+        if let Err(error) = stage.cut(Cycle::honest(moment)) {
             let (seed, kept) = (episode.seed, stage.keep_image());
             panic!("{file_system}, seed {seed}, cut {number} ({moment:?}), image {}: {error}", kept.display());
         }
@@ -87,9 +87,20 @@ fn what_dm_log_writes_saw_loses_nothing_either() {
 
 #[test]
 fn a_disk_that_lies_about_flushes_is_caught() {
+    let life = Cycle { flushes: Flushes::Lies, ..Cycle::honest(Moment::Load) };
+    assert!(lost_with(life).contains("acknowledged records are lost"));
+}
+
+#[test]
+fn an_agent_that_acknowledges_before_it_syncs_is_caught() {
+    let life = Cycle { durability: "os", ..Cycle::honest(Moment::Load) };
+    assert!(lost_with(life).contains("acknowledged records are lost"));
+}
+
+/// What the check says after a life in which something is not as promised, with the backend away.
+fn lost_with(life: Cycle) -> String {
     let mut machine = Machine::build();
     let mut stage = Stage::new(&mut machine, FileSystem::Ext4, 1);
-    stage.cut(Moment::Load, Flushes::Honest).unwrap();
-    let error = stage.cut(Moment::Load, Flushes::Lies).unwrap_err();
-    assert!(error.contains("acknowledged records are lost"), "{error}");
+    stage.cut(Cycle::honest(Moment::Load)).unwrap();
+    stage.cut(Cycle { backend_may_be_up: false, ..life }).unwrap_err()
 }

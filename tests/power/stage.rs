@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use crate::disk::{Disk, Flushes};
-use crate::guest::{FileSystem, Guest, Plan};
+use crate::guest::{FileSystem, Guest, Life, Through};
 use crate::image;
 use crate::load::{self, Load};
 use crate::long_run::Tally;
@@ -36,6 +36,24 @@ pub(crate) enum Moment {
     Load,
     /// Between the mount of the disk and readiness.
     Start,
+}
+
+/// One life of the machine, and its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cycle {
+    pub(crate) moment: Moment,
+    pub(crate) flushes: Flushes,
+    /// The agent's `durability`.
+    pub(crate) durability: &'static str,
+    /// Up or away by chance, or away.
+    pub(crate) backend_may_be_up: bool,
+}
+
+impl Cycle {
+    /// Everybody does what is promised.
+    pub(crate) fn honest(moment: Moment) -> Self {
+        Self { moment, flushes: Flushes::Honest, durability: "sync", backend_may_be_up: true }
+    }
 }
 
 /// The disk, and what outlives every cut of it.
@@ -68,10 +86,11 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// What the image lacks.
-    pub(crate) fn cut(&mut self, moment: Moment, flushes: Flushes) -> Result<(), String> {
-        let is_up = self.random.bool();
+    pub(crate) fn cut(&mut self, cycle: Cycle) -> Result<(), String> {
+        let Cycle { moment, flushes, durability, backend_may_be_up } = cycle;
+        let is_up = self.random.bool() && backend_may_be_up;
         self.backend.set_up(is_up);
-        let guest = self.power_on(flushes);
+        let guest = self.power_on(flushes, durability);
         let load = match moment {
             Moment::Load => Some(self.wait_for_traffic(&guest, is_up)),
             Moment::Start => None,
@@ -97,7 +116,7 @@ impl<'a> Stage<'a> {
     /// The faults are over: everything acknowledged arrives, and the agent takes and delivers new records, and stops.
     pub(crate) fn survive(mut self) -> Tally {
         self.backend.set_up(true);
-        let mut guest = self.power_on(Flushes::Honest);
+        let mut guest = self.power_on(Flushes::Honest, "sync");
         guest.wait_said("ready in ", START_LIMIT);
         // The log is delivered in order. When the second arrives, the first is acknowledged to the log, and what came
         // before it.
@@ -138,10 +157,11 @@ impl<'a> Stage<'a> {
         self.tally
     }
 
-    fn power_on(&mut self, flushes: Flushes) -> Guest {
+    fn power_on(&mut self, flushes: Flushes, durability: &'static str) -> Guest {
         self.disk.power_on(flushes);
         let mut guest = self.machine.resume(&self.server);
-        guest.go(self.file_system, Plan::Plain, self.backend.address);
+        let (file_system, backend) = (self.file_system, self.backend.address);
+        guest.go(&Life { file_system, disk: Through::Driver, durability, backend });
         guest
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::disk::{Disk, Flushes};
-use crate::guest::{FileSystem, Plan};
+use crate::guest::{FileSystem, Life, Through};
 use crate::image::{self, DISK_BYTES};
 use crate::load::Load;
 use crate::log_writes::{self, Entry};
@@ -82,7 +82,8 @@ fn run(file_system: FileSystem, seed: u64) -> Logged {
     disk.power_on(Flushes::Honest);
     log.power_on(Flushes::Honest);
     let mut guest = machine.boot(&[&servers[0], &servers[1]]);
-    guest.go(file_system, Plan::Logged, backend.address);
+    let backend = backend.address;
+    guest.go(&Life { file_system, disk: Through::LogWrites, durability: "sync", backend });
     guest.wait_said("ready in ", START_LIMIT);
     let load = runtime.block_on(async { Load::start(guest.agent, &oracle, seed) });
     let mut acked = Vec::new();
