@@ -5,16 +5,19 @@ use std::path::Path;
 
 use tidegate::spool::Durability;
 
-use super::Turns;
 use super::bare::BareLoop;
 use super::ours::Ours;
+use super::peer::Peer;
 use super::turn::Turn;
+use super::{Peers, Turns};
 use crate::report::{median, spread};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     turns: Turns,
+    #[command(flatten)]
+    peers: Peers,
     /// Payload sizes in bytes.
     #[arg(long, value_delimiter = ',', default_values_t = [4096, 131_072])]
     sizes: Vec<usize>,
@@ -33,9 +36,26 @@ pub(crate) struct Args {
 }
 
 /// What one contestant did in all its turns.
+#[derive(Default)]
 struct Record {
     name: &'static str,
-    turns: Vec<Turn>,
+    /// Appends per second.
+    rates: Vec<f64>,
+    p50_us: Vec<f64>,
+    p99_us: Vec<f64>,
+}
+
+impl Record {
+    fn named(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    /// A turn whose every operation was `each` appends.
+    fn add(&mut self, turn: &Turn, each: usize) {
+        self.rates.push(turn.per_second() * each as f64);
+        self.p50_us.push(turn.quantile(0.5));
+        self.p99_us.push(turn.quantile(0.99));
+    }
 }
 
 pub(super) fn run(dir: &Path, args: &Args) -> Result<(), Box<dyn Error>> {
@@ -71,40 +91,37 @@ fn measure(dir: &Path, args: &Args, size: usize, producers: usize) -> Result<Vec
     } else {
         Ours::recycling(dir.path(), size, durability)?
     };
-    #[cfg(feature = "quiver")]
-    let quiver = {
-        let flush = std::time::Duration::from_millis(if args.unsynced { 25 } else { 0 });
-        super::quiver::Quiver::open(dir.path(), size, flush)?
-    };
+    let flush = std::time::Duration::from_millis(if args.unsynced { 25 } else { 0 });
+    let quiver = args.peers.quiver.as_ref().map(|binary| Peer::start(binary, &dir.path().join("quiver"), size, flush));
+    let mut quiver = quiver.transpose()?;
     let names = ["tidegate", "bare loop", "bare loop, one write and sync for all", "Quiver"];
-    let mut records: Vec<Record> = names.map(|name| Record { name, turns: Vec::new() }).into();
+    let [mut own, mut alone, mut together, mut peer] = names.map(Record::named);
     for _ in 0..args.turns.turns {
-        records[0].turns.push(ours.turn(producers, args.turns.each())?);
-        records[1].turns.push(single.turn(args.turns.each())?);
+        own.add(&ours.turn(producers, args.turns.each())?, 1);
+        alone.add(&single.turn(args.turns.each())?, 1);
         if producers > 1 {
-            records[2].turns.push(grouped.turn(args.turns.each())?);
+            together.add(&grouped.turn(args.turns.each())?, producers);
         }
-        #[cfg(feature = "quiver")]
-        records[3].turns.push(quiver.turn(producers, size, args.turns.each())?);
+        if let Some(quiver) = &mut quiver {
+            let turn = quiver.append(producers, args.turns.seconds)?;
+            peer.rates.push(turn.per_second);
+            peer.p50_us.push(turn.p50_us);
+            peer.p99_us.push(turn.p99_us);
+        }
     }
-    records.retain(|record| !record.turns.is_empty());
-    Ok(records)
+    Ok([own, alone, together, peer].into_iter().filter(|record| !record.rates.is_empty()).collect())
 }
 
 fn print(records: &mut [Record], size: usize, producers: usize) {
-    let rate = |record: &Record| median(&mut record.turns.iter().map(Turn::per_second).collect::<Vec<_>>());
-    let ours = rate(&records[0]);
-    for record in records.iter() {
-        // One write of the grouped loop holds a payload of each producer.
-        let each = if record.name.starts_with("bare loop,") { producers as f64 } else { 1.0 };
-        let mut rates: Vec<f64> = record.turns.iter().map(|t| t.per_second() * each).collect();
-        let quantile = |share| median(&mut record.turns.iter().map(|t| t.quantile(share)).collect::<Vec<_>>());
-        let (p50, p99) = (quantile(0.5), quantile(0.99));
-        let (middle, text) = (median(&mut rates), spread(&mut rates));
+    let ours = median(&mut records[0].rates);
+    for record in records {
+        let (middle, text) = (median(&mut record.rates), spread(&mut record.rates));
         println!(
-            "| {size} | {producers} | {} | {text} | {:.0} | {p50:.0} | {p99:.0} | {:.2} × |",
+            "| {size} | {producers} | {} | {text} | {:.0} | {:.0} | {:.0} | {:.2} × |",
             record.name,
             middle * size as f64 / 1e6,
+            median(&mut record.p50_us),
+            median(&mut record.p99_us),
             ours / middle,
         );
     }

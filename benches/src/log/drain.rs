@@ -8,11 +8,15 @@ use std::time::Instant;
 
 use tidegate::spool::{Cursor, Durability, Need, Start};
 
+use super::Peers;
 use super::ours::Ours;
+use super::peer::Peer;
 use crate::report::{median, spread};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    peers: Peers,
     /// Payload sizes in bytes.
     #[arg(long, value_delimiter = ',', default_values_t = [4096, 131_072])]
     sizes: Vec<usize>,
@@ -112,15 +116,8 @@ fn read_in_sequence(files: &[PathBuf]) -> Result<f64, Box<dyn Error>> {
     Ok(bytes as f64 / 1e6 / start.elapsed().as_secs_f64())
 }
 
-#[cfg(feature = "quiver")]
 fn quiver(dir: &Path, size: usize, args: &Args) -> Result<Option<f64>, Box<dyn Error>> {
-    let quiver = super::quiver::Quiver::open(dir, size, std::time::Duration::from_millis(25))?;
-    quiver.turn(1, size, super::turn::Until::Bytes(args.backlog))?;
-    let (bytes, time) = quiver.drain(size)?;
-    Ok(Some(bytes as f64 / 1e6 / time.as_secs_f64()))
-}
-
-#[cfg(not(feature = "quiver"))]
-fn quiver(_: &Path, _: usize, _: &Args) -> Result<Option<f64>, Box<dyn Error>> {
-    Ok(None)
+    let Some(binary) = &args.peers.quiver else { return Ok(None) };
+    let mut quiver = Peer::start(binary, &dir.join("quiver"), size, std::time::Duration::from_millis(25))?;
+    quiver.drain(args.backlog).map(Some)
 }

@@ -6,13 +6,12 @@ mod bare;
 mod device;
 mod drain;
 mod ours;
-#[cfg(feature = "quiver")]
-mod quiver;
+mod peer;
 mod roll;
 mod turn;
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -43,6 +42,14 @@ pub(crate) fn run(dir: &Path, row: &Row) -> Result<(), Box<dyn Error>> {
         Row::Device(args) => device::run(dir, args),
         Row::OpenAndDrain(args) => backlog::open_and_drain(args),
     }
+}
+
+/// A peer beside us.
+#[derive(Args)]
+struct Peers {
+    /// Quiver, built with: cargo build --release --manifest-path benches/peers/quiver/Cargo.toml
+    #[arg(long, value_name = "BINARY")]
+    quiver: Option<PathBuf>,
 }
 
 /// How often each contestant has its turn, and for how long.
