@@ -301,7 +301,10 @@ fn nothing_unfinished_or_local_is_left_in() {
             for place in PLACES.iter().filter(|place| line.contains(*place)) {
                 found.push(format!("{}:{}: {place}", source.path, at + 1));
             }
-            let performed = line.contains("performed by other tests");
+            // vm.sh fails when these do not all run.
+            let guest =
+                source.path == "tests/kernel/guest.rs" && line.contains("only in the guests of tests/kernel/vm.sh");
+            let performed = guest || line.contains("performed by other tests");
             if source.is("rs") && line.trim_start().starts_with(concat!("#[", "ignore")) && !performed {
                 found.push(format!("{}:{}: a test that is ignored", source.path, at + 1));
             }
