@@ -161,7 +161,7 @@ impl Table {
         let ids: Vec<u64> = self.rows.keys().copied().collect();
         let mut all = Vec::with_capacity(ids.len());
         for id in ids {
-            all.extend(self.get(env, id)?);
+            all.extend(self.first_of(env, [id])?);
         }
         Ok(all)
     }

@@ -415,3 +415,18 @@ fn rule_11_with_drop_oldest_a_log_of_frames_larger_than_a_segment_goes_on() {
         }
     }
 }
+
+/// `inspect` beside a busy log answered "no such file" now and then.
+#[test]
+fn a_list_of_segments_passes_over_one_that_was_reclaimed_after_the_look_at_the_directory() {
+    use crate::spool::fs::{Disk, RealDisk};
+    use crate::spool::reader::Files;
+
+    let bench = Bench::new();
+    append(&bench.log(), 0..3, 60_000);
+    let reader = bench.reader();
+    let files = Files::open(&reader, "log", false).unwrap();
+    RealDisk.remove(&bench.segments()[0]).unwrap();
+    let left = files.table().all(reader.env()).unwrap();
+    assert_eq!(left.iter().map(|segment| segment.id).collect::<Vec<_>>(), [2, 3]);
+}
