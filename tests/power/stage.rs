@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
@@ -34,7 +34,7 @@ const START_GUESS: Duration = Duration::from_secs(1);
 pub(crate) enum Moment {
     /// While clients are being answered.
     Load,
-    /// Between the mount of the disk and readiness.
+    /// Between the mount of the disk, with its journal's replay, and readiness.
     Start,
 }
 
@@ -60,10 +60,10 @@ impl Cycle {
 pub(crate) struct Stage<'a> {
     machine: &'a mut Machine,
     runtime: Runtime,
-    pub(crate) oracle: Arc<Oracle>,
+    oracle: Arc<Oracle>,
     backend: Backend,
     file_system: FileSystem,
-    pub(crate) disk: Arc<Disk>,
+    disk: Arc<Disk>,
     server: Server,
     random: fastrand::Rng,
     usual_start: Duration,
@@ -95,8 +95,7 @@ impl<'a> Stage<'a> {
             Moment::Load => Some(self.wait_for_traffic(&guest, is_up)),
             Moment::Start => None,
         };
-        let longest = if moment == Moment::Load { LOAD_MAX } else { self.usual_start * 5 / 4 };
-        self.pause_at_most(longest);
+        self.pause_at_most(if moment == Moment::Load { LOAD_MAX } else { self.usual_start });
         let was_ready = guest.has_said("ready in ");
         if self.random.u8(..4) > 0 {
             self.disk.lose_power_at_request(self.random.u32(1..=REQUESTS_MAX), REQUEST_LIMIT);
@@ -168,9 +167,9 @@ impl<'a> Stage<'a> {
     /// Waits until the agent is ready and has acknowledged something, so that every cut has something to lose; and has
     /// delivered something, if the backend takes it, so that the cursor moves.
     fn wait_for_traffic(&mut self, guest: &Guest, is_up: bool) -> Load {
-        let mounted = guest.wait_said("mounted", START_LIMIT);
-        let ready = guest.wait_said("ready in ", START_LIMIT);
-        self.usual_start = ready.saturating_sub(mounted).max(Duration::from_millis(200));
+        let went = Instant::now();
+        guest.wait_said("ready in ", START_LIMIT);
+        self.usual_start = went.elapsed();
         let before = self.oracle.figures();
         let seed = self.random.u64(..);
         let load = self.runtime.block_on(async { Load::start(guest.agent, &self.oracle, seed) });
