@@ -99,6 +99,18 @@ impl LogCore {
         self.view.front().closed
     }
 
+    /// What cursors acked and a power cut took was accepted all the same: no later total may lack it.
+    pub(crate) fn count_lost_acks(&mut self) -> Result<(), Error> {
+        let recovered = self.view.front().visible;
+        let mut totals = self.opening.totals;
+        for cursor in self.cursor_list() {
+            totals = totals.max(cursor.known_totals(self, recovered.sequence, recovered.totals)?);
+        }
+        self.opening.totals = totals;
+        self.view.update(|front| (front.visible.totals, front.totals) = (totals, totals));
+        Ok(())
+    }
+
     /// Keeps copies of what did not verify in the newest segment, to be told.
     pub(crate) fn set_aside(&self, holes: &[FoundHole]) -> Result<(), Error> {
         if let (Some(newest), false) = (lock(&self.table).newest(&self.env)?, holes.is_empty()) {

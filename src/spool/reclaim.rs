@@ -12,6 +12,7 @@
 //! still behind is first durably moved over it, the drop counted in that same write. A crash after that leaves a
 //! segment that every cursor passed, which is case 1 or 2.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl LogCore {
         // Of no use for what is needed: too small, or the open segment grows and takes no other file. Kept, such
         // spares could fill the cap while nothing is left to reclaim.
         if let Some(unused) = self.spares.take(0) {
-            self.env.remove(&unused.path)?;
+            self.env.remove(&unused.path).inspect_err(|_| self.spares.put(unused.clone()))?;
             self.account.sub(unused.size);
             return Ok(true);
         }
@@ -163,44 +164,56 @@ impl LogCore {
             // A reader that waits where the dropped frames were goes on after them.
             self.view.update(|_| {});
         }
-        let segment = &oldest.segment;
+        self.give_up(&oldest.segment, spare)
+    }
+
+    /// Makes a spare of a segment's file, or removes it. If that fails the segment stays, and is the oldest still.
+    fn give_up(&self, segment: &Arc<Segment>, spare: Option<u64>) -> Result<(), Error> {
+        // First of all, so that nobody begins to read it.
         lock(&self.table).remove(segment.id);
         let size = segment.size();
         // Ours and the caller's: more means that a reader of this process holds it.
         let free = Arc::strong_count(segment) <= 1 && !segment.is_poisoned();
         let fits = spare.is_some_and(|wanted| size >= wanted / 4 * 3 && size <= wanted.max(self.segment_size) / 4 * 5);
-        if free && fits && !self.spares.is_full() && self.recycle(segment)? {
-            return Ok(());
+        let renamed = if free && fits && !self.spares.is_full() { self.rename_to_spare(segment) } else { Ok(None) };
+        let given_up = renamed.and_then(|path| match path {
+            None => self.remove_file(segment).map(|()| None),
+            path => Ok(path),
+        });
+        let path = given_up.inspect_err(|_| lock(&self.table).insert(segment.clone()))?;
+        // So that the name does not come back after a crash: with blocks that others have by then, or on bytes that
+        // are overwritten.
+        let synced = self.env.sync_dir(&self.dir);
+        match (path, &synced) {
+            (Some(path), Ok(())) => self.spares.put(Spare { path, size }),
+            (Some(path), Err(_)) if self.env.remove(&path).is_err() => {}
+            _ => self.account.sub(size),
         }
-        self.env.remove(&segment.path)?;
-        self.account.sub(size);
-        // So that the name does not come back after a crash with blocks that others have by then.
-        self.env.sync_dir(&self.dir)
+        synced
     }
 
-    /// Turns a segment's file into a spare; false when a reader in another process holds it.
-    fn recycle(&self, segment: &Segment) -> Result<bool, Error> {
+    /// Renames a segment's file; `None` when a reader in another process holds it.
+    fn rename_to_spare(&self, segment: &Segment) -> Result<Option<PathBuf>, Error> {
         let file = self.env.open(&segment.path, super::fs::Access::Write)?;
         if !file.try_lock(true).map_err(|e| Error::io("lock", &segment.path, e))? {
-            return Ok(false);
+            return Ok(None);
         }
         let path = self.spares.new_path(&self.dir);
         self.env.rename(&segment.path, &path)?;
-        // Before its bytes are overwritten: else a crash could leave the old name on them.
-        self.env.sync_dir(&self.dir)?;
-        self.spares.put(Spare { path, size: segment.size() });
-        Ok(true)
+        Ok(Some(path))
     }
 
-    /// How much of what lies from `from` on, where the log's totals are `before`, up to `below`, is in these
-    /// intervals: frames, and what was found missing and counted.
-    pub(crate) fn amount_in(
-        &self,
-        from: u64,
-        before: Totals,
-        intervals: &[Interval],
-        below: u64,
-    ) -> Result<Totals, Error> {
+    fn remove_file(&self, segment: &Segment) -> Result<(), Error> {
+        match self.env.remove(&segment.path) {
+            Err(e) if !e.is_not_found() => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// How much of what lies from `from` on, where the log's totals are `before`, is in these intervals: frames, and
+    /// what was found missing and counted.
+    pub(crate) fn amount_in(&self, from: u64, before: Totals, intervals: &[Interval]) -> Result<Totals, Error> {
+        let last = intervals.last().map_or(0, |i| i.last);
         let is_done = |sequence: u64| intervals.iter().any(|i| i.first <= sequence && sequence <= i.last);
         let mut amount = Totals::default();
         let mut stream = Stream::new(from, Some(before), None);
@@ -212,7 +225,7 @@ impl LogCore {
                 Event::Lost(lost) => (lost.last_sequence, lost.amount),
                 Event::Hole(..) => continue,
             };
-            if sequence >= below {
+            if sequence > last {
                 break;
             }
             if is_done(sequence) {

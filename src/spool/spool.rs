@@ -197,6 +197,11 @@ impl Spool {
         Ok(inspection)
     }
 
+    #[cfg(test)]
+    pub(crate) fn env(&self) -> Env {
+        self.0.env.clone()
+    }
+
     /// Lets each writer do what there is to do now.
     #[cfg(test)]
     pub(crate) fn turn_writers(&self) {
@@ -270,7 +275,7 @@ impl Shared {
             true => DeadLetters::none(account.clone()),
             false => DeadLetters::new(me, dead_dir, &self.space, cap, options.dead_letter_max_size),
         };
-        let core = LogCore {
+        let mut core = LogCore {
             name: key.to_owned(),
             crc,
             dir: dir.to_owned(),
@@ -292,6 +297,7 @@ impl Shared {
             dead,
             options,
         };
+        core.count_lost_acks()?;
         core.set_aside(&recovered.holes)?;
         Ok(core)
     }
@@ -355,6 +361,7 @@ fn spool_id(env: &Env, dir: &Path) -> Result<u128, Error> {
         Some(id) => id,
         None => u128::from_le_bytes(env.random()?),
     };
+    sync_above(env, dir)?;
     let new = dir.join("~spool.id");
     match env.remove(&new) {
         Err(e) if !e.is_not_found() => return Err(e),
@@ -368,6 +375,20 @@ fn spool_id(env: &Env, dir: &Path) -> Result<u128, Error> {
     env.rename(&new, &path)?;
     env.sync_dir(dir)?;
     Ok(id)
+}
+
+/// Makes the directory's own name durable, and those above it, before it becomes a spool: a run that was killed may have
+/// made them and not synced them, and who finds `spool.id` relies on them.
+fn sync_above(env: &Env, dir: &Path) -> Result<(), Error> {
+    for above in dir.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match env.sync_dir(above) {
+            // What we may not read we did not make.
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::ACCESS.raw_os_error()) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// What `spool.id` says, if it is there.

@@ -145,6 +145,11 @@ impl Stream {
         }
     }
 
+    /// Takes back the event that was given last.
+    pub(crate) fn give_again(&mut self, event: Event) {
+        self.pending = Some(event);
+    }
+
     fn pass(&mut self, event: Event) -> Option<Event> {
         match &event {
             Event::Frame(met) => {

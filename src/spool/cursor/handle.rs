@@ -15,7 +15,7 @@ use super::super::format::name_crc;
 use super::super::names;
 use super::super::stream::{Event, Met, Source, Stream};
 use super::super::view::Front;
-use super::super::{Batch, CursorOptions, DeadLetter, Error, Frame, Need, Pending, Start};
+use super::super::{Ack, Batch, CursorOptions, DeadLetter, Error, Frame, Need, Pending, Start};
 use super::CursorCore;
 
 /// A durable reader of one log. Moves forward in memory with [`Cursor::next_batch`], durably with [`Cursor::ack`].
@@ -103,7 +103,9 @@ impl Cursor {
             match event {
                 Event::Frame(met) => return Ok(Some(met)),
                 Event::Lost(lost) => {
-                    lock(&self.core.state).lost(&lost, self.log.env.clock.wall());
+                    let counted = self.core.counted_before(&self.log, lost.last_sequence + 1, lost.totals);
+                    let counted = counted.inspect_err(|_| self.stream.give_again(Event::Lost(lost)))?;
+                    lock(&self.core.state).lost(&lost, counted, self.log.env.clock.wall());
                     self.core.set_dirty();
                 }
                 Event::Hole(segment, hole) => {
@@ -164,6 +166,12 @@ impl Cursor {
     /// # Errors
     /// What an append to the dead letters answers. The record then stays in the cursor's window.
     pub fn park(&self, letter: DeadLetter) -> Result<(), Error> {
+        self.append_letter(letter)?.wait()?;
+        Ok(())
+    }
+
+    /// Hands a dead letter to the writer of the dead letters.
+    pub(crate) fn append_letter(&self, letter: DeadLetter) -> Result<Ack, Error> {
         let epoch = lock(&self.core.state).in_flight(letter.sequence).map_or(self.log.env.epoch, |e| e.epoch);
         let envelope = Envelope {
             epoch,
@@ -177,8 +185,7 @@ impl Cursor {
         let mut payload = BytesMut::with_capacity(envelope.len() + letter.payload.len());
         payload.put_slice(&envelope);
         payload.put_slice(&letter.payload);
-        self.log.dead_letters()?.append_wait(letter.content, payload.freeze(), letter.items)?;
-        Ok(())
+        self.log.dead_letters()?.append(letter.content, payload.freeze(), letter.items)
     }
 
     /// Every frame below this sequence is done: delivered, parked, dropped or skipped.

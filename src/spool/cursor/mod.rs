@@ -19,7 +19,7 @@ use super::clock::age;
 use super::core::LogCore;
 use super::env::lock;
 use super::format::Totals;
-use super::format::cursor::{Reason, Slot};
+use super::format::cursor::{Interval, Reason, Slot};
 use super::{Error, Limit, Pending};
 
 /// A cursor of an open log, whether or not somebody has it open.
@@ -148,20 +148,54 @@ impl CursorCore {
         reason: Reason,
     ) -> Result<(), Error> {
         loop {
-            let (from, before, intervals) = lock(&self.state).acked_unread(first_kept);
-            let acked = match intervals.is_empty() {
-                true => Totals::default(),
-                false => log.amount_in(from, before, &intervals, first_kept)?,
-            };
+            let asked = lock(&self.state).counted_before(first_kept);
+            let counted = self.less_beyond(log, first_kept, totals, asked.clone())?;
             let mut state = lock(&self.state);
             // A reader that went on meanwhile may have passed what was just added up.
-            if intervals.is_empty() || state.acked_unread(first_kept).0 == from {
-                state.drop_before(first_kept, totals, acked, reason, log.env.clock.wall());
+            if state.counted_before(first_kept) == asked {
+                state.drop_before(first_kept, totals, counted, reason, log.env.clock.wall());
                 break;
             }
         }
         self.tell_passed(log);
         self.flush(log)
+    }
+
+    /// What earlier runs counted of the frames before `below`, where the log's totals are `totals`, that this run has
+    /// not read. Intervals do not say how much is in them: that shows when what lies beyond is read.
+    pub(crate) fn counted_before(&self, log: &LogCore, below: u64, totals: Totals) -> Result<Totals, Error> {
+        let asked = lock(&self.state).counted_before(below);
+        self.less_beyond(log, below, totals, asked)
+    }
+
+    fn less_beyond(
+        &self,
+        log: &LogCore,
+        below: u64,
+        totals: Totals,
+        (most, beyond): (Totals, Vec<Interval>),
+    ) -> Result<Totals, Error> {
+        Ok(if beyond.is_empty() { most } else { most - log.amount_in(below, totals, &beyond)? })
+    }
+
+    /// What the log must have accepted, given that its frames end at `last` with `totals`, and that earlier runs may
+    /// have acked beyond: with `os`, a power cut takes frames that were delivered.
+    pub(crate) fn known_totals(&self, log: &LogCore, last: u64, totals: Totals) -> Result<Totals, Error> {
+        let (slot, counted) = lock(&self.state).counted();
+        if slot.intervals.last().is_none_or(|i| i.last <= last) {
+            return Ok(totals);
+        }
+        if slot.position > last {
+            return Ok(slot.position_totals + counted);
+        }
+        let mut there = slot.intervals;
+        there.retain(|i| i.first <= last);
+        let there = if there.is_empty() {
+            Totals::default()
+        } else {
+            log.amount_in(slot.position, slot.position_totals, &there)?
+        };
+        Ok(totals + (counted - there))
     }
 
     /// What it still has to deliver. The age is that of the oldest frame in flight, else of the oldest unread.

@@ -32,6 +32,8 @@ pub(crate) struct State {
     high_totals: Totals,
     /// What a limit took lies before this sequence, where the log's totals are these: reading goes on from here.
     pub(crate) kept: (u64, Totals),
+    /// What earlier runs counted beyond `high`: frames that they acked or found missing there.
+    unread: Totals,
     /// Counts the times that the reading position was moved by others than the reader.
     pub(crate) moves: u64,
     /// Frames of this run that were handed out a second time.
@@ -59,7 +61,9 @@ impl State {
     pub(crate) fn new(slot: Slot) -> Self {
         let (high, high_totals) = (slot.position, slot.position_totals);
         let kept = (high, high_totals);
-        Self { slot, window: VecDeque::new(), high, high_totals, kept, moves: 0, resent: 0 }
+        let done = Totals { frames: 0, items: slot.done_items(), bytes: slot.done_bytes };
+        let unread = done - (slot.position_totals - slot.start_totals);
+        Self { slot, window: VecDeque::new(), high, high_totals, kept, unread, moves: 0, resent: 0 }
     }
 
     /// What to write: what is true if this run ends now.
@@ -129,21 +133,23 @@ impl State {
             }
         }
         if new {
+            if self.is_done(header.sequence) {
+                self.unread = self.unread - (header.totals_after() - header.totals);
+            }
             self.raise(header.sequence + 1, header.totals_after());
         }
         self.advance();
     }
 
-    /// Frames were found missing: they count as dropped, once.
-    pub(crate) fn lost(&mut self, lost: &Lost, now: u64) {
+    /// Frames were found missing: they count as dropped, but for what earlier runs `counted` of them.
+    pub(crate) fn lost(&mut self, lost: &Lost, counted: Totals, now: u64) {
         if lost.last_sequence < self.high {
             return;
         }
-        // An earlier run may have counted it, beyond the position it left.
-        if !self.is_done(lost.last_sequence) {
-            let range = Interval { first: lost.first_sequence, last: lost.last_sequence };
-            self.count_dropped(lost.reason, lost.amount, range, now);
-        }
+        let counted = counted.min(lost.amount);
+        let range = Interval { first: lost.first_sequence, last: lost.last_sequence };
+        self.count_dropped(lost.reason, lost.amount - counted, range, now);
+        self.unread = self.unread - counted;
         self.raise(lost.last_sequence + 1, lost.totals);
         self.finish(lost.first_sequence, lost.last_sequence);
         self.advance();
@@ -173,21 +179,17 @@ impl State {
     }
 
     /// Everything before `first_kept`, where the log's totals are `totals`, goes. What was not read there is dropped,
-    /// but `acked_unread`, which an earlier run acked beyond its position. What is in flight is left to its reader.
-    pub(crate) fn drop_before(
-        &mut self,
-        first_kept: u64,
-        totals: Totals,
-        acked_unread: Totals,
-        reason: Reason,
-        now: u64,
-    ) {
+    /// but for what earlier runs `counted` of it. What is in flight is left to its reader.
+    pub(crate) fn drop_before(&mut self, first_kept: u64, totals: Totals, counted: Totals, reason: Reason, now: u64) {
         for entry in self.window.iter_mut().take_while(|e| e.sequence < first_kept) {
             entry.taken.get_or_insert(reason);
         }
         if self.high < first_kept {
             let unread = Interval { first: self.high, last: first_kept - 1 };
-            self.count_dropped(reason, totals - self.high_totals - acked_unread, unread, now);
+            let amount = totals - self.high_totals;
+            let counted = counted.min(amount);
+            self.count_dropped(reason, amount - counted, unread, now);
+            self.unread = self.unread - counted;
             self.raise(first_kept, self.high_totals.max(totals));
             self.finish(unread.first, unread.last);
         }
@@ -212,13 +214,20 @@ impl State {
         !gone.is_empty()
     }
 
-    /// Intervals that an earlier run acked in frames that this one has not read, up to `below`; with them, where
-    /// this run's reading ends, and the log's totals there.
-    pub(crate) fn acked_unread(&self, below: u64) -> (u64, Totals, Vec<Interval>) {
-        let unread = |i: &&Interval| i.last >= self.high && i.first < below;
-        let clipped = |i: &Interval| Interval { first: i.first.max(self.high), last: i.last };
-        let intervals = self.slot.intervals.iter().filter(unread).map(clipped).collect();
-        (self.high, self.high_totals, intervals)
+    /// What earlier runs counted of the frames from `high` up to `below`: at most so much, less what is done in these
+    /// intervals, which lie beyond. Nothing when none of their intervals reaches in there.
+    pub(crate) fn counted_before(&self, below: u64) -> (Totals, Vec<Interval>) {
+        let reaches_in = |i: &Interval| i.last >= self.high && i.first < below;
+        if !self.slot.intervals.iter().any(reaches_in) {
+            return (Totals::default(), Vec::new());
+        }
+        let beyond = self.slot.intervals.iter().filter(|i| i.last >= below);
+        (self.unread, beyond.map(|i| Interval { first: i.first.max(below), last: i.last }).collect())
+    }
+
+    /// The slot, and what earlier runs counted of what this one has not read.
+    pub(crate) fn counted(&self) -> (Slot, Totals) {
+        (self.slot.clone(), self.unread)
     }
 
     /// Where reading goes on after a rewind: sequence, totals before it, and where the frame is.
@@ -247,7 +256,8 @@ impl State {
     }
 
     fn count_dropped(&mut self, reason: Reason, amount: Totals, range: Interval, now: u64) {
-        if !amount.is_zero() {
+        // How many frames earlier runs counted is not known: what is left then has no items and no bytes.
+        if (amount.items, amount.bytes) != (0, 0) {
             self.slot.dropped[reason as usize].add(amount.items, amount.bytes, range, now);
             self.slot.done_bytes += amount.bytes;
         }

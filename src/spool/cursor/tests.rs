@@ -71,7 +71,9 @@ impl Model {
             let totals = before(sequence);
             let amount = totals - before(first_sequence);
             let last_sequence = sequence - 1;
-            self.state.lost(&Lost { first_sequence, last_sequence, amount, totals, reason: Reason::Damaged }, NOW);
+            let counted = self.counted_before(sequence);
+            let lost = Lost { first_sequence, last_sequence, amount, totals, reason: Reason::Damaged };
+            self.state.lost(&lost, counted, NOW);
         }
         if self.fates[at].1 == Fate::Unread {
             self.fates[at].1 = Fate::InFlight;
@@ -104,13 +106,16 @@ impl Model {
         }
     }
 
+    /// What earlier runs counted of what is not read yet: what is missing beyond was counted with its interval.
+    fn counted_before(&self, below: u64) -> Totals {
+        let (most, beyond) = self.state.counted_before(below);
+        let beyond = self.fates.iter().filter(|(s, _)| beyond.iter().any(|i| i.first <= *s && *s <= i.last));
+        most - beyond.fold(Totals::default(), |t, (s, _)| t + Totals::frame(items(*s), *s))
+    }
+
     fn drop_before(&mut self, first_kept: u64) {
-        let (_, _, intervals) = self.state.acked_unread(first_kept);
-        let acked = self.fates.iter().map(|(s, _)| *s).filter(|s| *s < first_kept);
-        let acked = acked.filter(|s| intervals.iter().any(|i| i.first <= *s && *s <= i.last));
-        // Only what was not read in this run is asked for; what is missing there was counted with its interval.
-        let acked = acked.fold(Totals::default(), |t, s| t + Totals::frame(items(s), s));
-        self.state.drop_before(first_kept, before(first_kept), acked, Reason::Full, NOW);
+        let counted = self.counted_before(first_kept);
+        self.state.drop_before(first_kept, before(first_kept), counted, Reason::Full, NOW);
         for (_, fate) in self.fates.iter_mut().filter(|(s, _)| *s < first_kept) {
             *fate = match *fate {
                 Fate::Unread => Fate::Dropped,

@@ -133,6 +133,15 @@ impl Totals {
         }
     }
 
+    /// The smaller of each.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self {
+            frames: self.frames.min(other.frames),
+            items: self.items.min(other.items),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
+
     pub(crate) fn is_zero(self) -> bool {
         self == Self::default()
     }

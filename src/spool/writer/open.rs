@@ -92,13 +92,14 @@ impl Open {
 
     /// Writes the footer at the end of the file, not yet durable. Returns by how much the file grew.
     pub(crate) fn write_footer(&mut self, footer: Footer) -> io::Result<u64> {
-        let size = self.segment.size();
-        // At the very end of the file, where an opening finds it. A file with room left ends where it ended.
+        let (known, size) = (self.segment.size(), self.file.size()?);
+        // At the very end of the file, where an opening finds it: that of an older and longer segment in a recycled
+        // one, or where a write that failed left it.
         let at = if size >= self.end + FOOTER_LEN { size - FOOTER_LEN } else { self.end };
         self.file.write_bytes(&footer.encode(self.seed, at), at)?;
-        let grown = (at + FOOTER_LEN).saturating_sub(size);
-        self.segment.set_size(size + grown);
-        Ok(grown)
+        let size = size.max(at + FOOTER_LEN);
+        self.segment.set_size(size);
+        Ok(size.saturating_sub(known))
     }
 
     /// After a failed sync the cache may hold what the disk lacks: readers shall see the disk.

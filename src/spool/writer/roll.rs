@@ -43,7 +43,7 @@ impl Writer {
         match &self.open {
             Some(open) => {
                 let growth = open.growth(frame);
-                if growth > 0 && !self.core.make_room(growth, None)? {
+                if growth > 0 && !self.make_room(growth, None)? {
                     return Err(self.capped());
                 }
                 Ok(())
@@ -52,10 +52,16 @@ impl Writer {
         }
     }
 
+    fn make_room(&mut self, need: u64, spare: Option<u64>) -> Result<bool, Error> {
+        let made = self.core.make_room(need, spare);
+        // A disk that does not let go of the old has no room for the new.
+        made.map_err(|e| self.refused(e))
+    }
+
     /// Opens the next segment, for a first frame of this many bytes.
     fn begin(&mut self, frame: u64) -> Result<(), Error> {
         let need = DATA_AT + frame + frame_len(0) + FOOTER_LEN;
-        if !self.core.make_room(need, Some(need.max(self.core.segment_size)))? {
+        if !self.make_room(need, Some(need.max(self.core.segment_size)))? {
             return Err(self.capped());
         }
         let beginning = Beginning {
@@ -161,6 +167,10 @@ impl Writer {
     /// Ends the open segment with a durable footer. A disk without room for it leaves the segment unsealed, which
     /// costs a scan later and nothing else.
     pub(super) fn seal(&mut self) -> Result<(), Error> {
+        if self.unsynced > 0 {
+            // A footer says that the frames before it are whole: on the disk it must not come before them.
+            self.sync()?;
+        }
         let Some(open) = &mut self.open else { return Ok(()) };
         let footer = Footer {
             segment_id: open.segment.id,
