@@ -136,22 +136,6 @@ impl Flow {
         Some(piece)
     }
 
-    /// Forgets what is not in flight below this sequence: the log dropped it, and the cursor counted it as lost.
-    pub(super) fn forget_below(&mut self, position: u64) {
-        let is_behind = |piece: &Piece| piece.slices.iter().any(|slice| slice.sequence < position);
-        if !self.queue.iter().any(is_behind) {
-            return;
-        }
-        for mut piece in std::mem::take(&mut self.queue) {
-            if let Some(gone) = piece.split_below(position) {
-                self.done(&gone, 0);
-            }
-            if !piece.slices.is_empty() {
-                self.queue.push_back(piece);
-            }
-        }
-    }
-
     /// When something may be sent that may not be sent now.
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         match self.paused.max(self.throttled).filter(|until| *until > now) {

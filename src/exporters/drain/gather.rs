@@ -72,13 +72,6 @@ impl Gathered {
         self.frames.front().map(|(read, _)| *read + self.settings.flush_timeout)
     }
 
-    /// Forgets frames below this sequence: the cursor passed them.
-    pub(super) fn forget_below(&mut self, position: u64) {
-        while self.frames.front().is_some_and(|(_, frame)| frame.sequence < position) {
-            self.frames.pop_front();
-        }
-    }
-
     fn run(&self, max_bytes: usize) -> Run {
         let mut run = Run::default();
         let tag = self.frames.front().map(|(_, frame)| frame.content);

@@ -150,13 +150,6 @@ impl Piece {
         Some((self.part(vec![left]), self.part(vec![right])))
     }
 
-    /// Takes off what lies below this sequence.
-    pub(super) fn split_below(&mut self, position: u64) -> Option<Self> {
-        let (gone, kept): (Vec<Slice>, _) = self.slices.drain(..).partition(|slice| slice.sequence < position);
-        self.slices = kept;
-        (!gone.is_empty()).then(|| self.part(gone))
-    }
-
     fn part(&self, slices: Vec<Slice>) -> Self {
         Self { slices, refused_at: None, not_before: None, ..self.clone() }
     }

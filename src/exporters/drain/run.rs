@@ -97,9 +97,7 @@ impl<S: Sink> Drain<S> {
     async fn turn(&mut self, mut cursor: Cursor) -> Cursor {
         loop {
             cursor = self.settle(cursor).await;
-            let (now, position) = (Instant::now(), cursor.position());
-            self.gathered.forget_below(position);
-            self.flow.forget_below(position);
+            let now = Instant::now();
             if let Some(piece) = self.flow.next(now, false) {
                 self.send(piece);
             } else if self.can_read(now) {

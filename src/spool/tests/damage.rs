@@ -52,7 +52,7 @@ const PAYLOAD: usize = 136;
 #[test]
 fn rule_21_a_torn_tail_is_cut_and_told() {
     let mut bench = Bench::new();
-    append(&bench.log(), 0..10, PAYLOAD);
+    append_together(&bench.log(), 0..10, PAYLOAD);
     crash(&mut bench);
     let segment = bench.segments()[0].clone();
     // The last frame, and with it the mark after it if there is one, half written.
@@ -69,12 +69,8 @@ fn rule_21_a_torn_tail_is_cut_and_told() {
 fn rule_21_a_torn_group_keeps_the_frames_behind_it_and_is_counted_as_torn() {
     let mut bench = Bench::new();
     let log = bench.log();
-    append(&log, 0..1, PAYLOAD);
     // One group: nothing in it is witnessed by anything but what comes after.
-    let acks: Vec<_> = (1..6).map(|n| log.append(1, payload(n, PAYLOAD), 1).unwrap()).collect();
-    for ack in acks {
-        ack.wait().unwrap();
-    }
+    append_together(&log, 0..6, PAYLOAD);
     crash(&mut bench);
     let segment = bench.segments()[0].clone();
     cut(&segment, 8192 + 6 * FRAME);
@@ -94,7 +90,7 @@ fn rule_21_a_torn_group_keeps_the_frames_behind_it_and_is_counted_as_torn() {
 #[test]
 fn rule_21_damage_below_a_witness_is_counted_as_damage_and_set_aside() {
     let mut bench = Bench::new();
-    append(&bench.log(), 0..10, PAYLOAD);
+    append_together(&bench.log(), 0..10, PAYLOAD);
     witnessed(&bench, 10);
     crash(&mut bench);
     let segment = bench.segments()[0].clone();
@@ -136,7 +132,7 @@ fn rule_21_recovering_twice_is_recovering_once() {
 #[test]
 fn rule_4_zeros_in_the_middle_are_no_end() {
     let mut bench = Bench::new();
-    append(&bench.log(), 0..200, PAYLOAD);
+    append_together(&bench.log(), 0..200, PAYLOAD);
     close(&mut bench);
     let segment = bench.segments()[0].clone();
     overwrite(&segment, 8192 + 4096, &[0; 4096]);
@@ -150,7 +146,7 @@ fn rule_4_zeros_in_the_middle_are_no_end() {
 #[test]
 fn rule_21_every_flipped_bit_of_a_sealed_segment_costs_at_most_its_frame_and_is_told() {
     let mut bench = Bench::new();
-    append(&bench.log(), 0..6, 40);
+    append_together(&bench.log(), 0..6, 40);
     close(&mut bench);
     let segment = bench.segments()[0].clone();
     let size = read(&segment).unwrap().len() as u64;
@@ -318,7 +314,7 @@ fn rule_15_a_cursor_of_another_name_or_spool_is_not_believed() {
 #[test]
 fn a_lost_spool_id_is_taken_from_the_segments() {
     let mut bench = Bench::new();
-    append(&bench.log(), 0..10, 100);
+    append_together(&bench.log(), 0..10, 100);
     let id = bench.spool.as_ref().unwrap().id();
     close(&mut bench);
     overwrite(&bench.path().join("spool.id"), 20, &[1, 2, 3, 4, 5]);
@@ -331,7 +327,7 @@ fn a_lost_spool_id_is_taken_from_the_segments() {
 #[test]
 fn every_cut_of_the_newest_segment_leaves_a_prefix() {
     let mut bench = Bench::new();
-    append(&bench.log(), 0..5, 40);
+    append_together(&bench.log(), 0..5, 40);
     crash(&mut bench);
     let segment = bench.segments()[0].clone();
     let whole = read(&segment).unwrap();

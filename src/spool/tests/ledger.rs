@@ -212,7 +212,7 @@ fn rule_19_a_lost_cursor_is_told_once_though_nobody_knows_how_much_it_was() {
 #[allow(clippy::disallowed_methods, reason = "the test is the damage")]
 fn rule_19_bytes_that_an_opening_cut_are_told_once_whatever_crashed() {
     let mut bench = Bench::new();
-    append(&bench.log(), 0..10, 136);
+    append_together(&bench.log(), 0..10, 136);
     drop(bench.spool.take());
     let segment = std::fs::OpenOptions::new().write(true).open(&bench.segments()[0]).unwrap();
     // The last of ten frames of 216 bytes, half written.
