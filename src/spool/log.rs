@@ -68,7 +68,8 @@ impl Log {
     /// use tidegate::spool::{Options, Spool};
     ///
     /// let dir = tempfile::tempdir()?;
-    /// let log = Spool::open(dir.path(), Options::default())?.log("events")?;
+    /// let spool = Spool::open(dir.path(), Options::default())?;
+    /// let log = spool.log("events")?;
     /// let appended = log.append_wait(1, "one frame".into(), 1)?;
     /// assert_eq!(log.durable_sequence(), appended.sequence);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
