@@ -61,10 +61,10 @@ impl Content {
         self.size = size;
         let (page, start) = ((size / PAGE as u64) as usize, (size % PAGE as u64) as usize);
         self.pages.truncate(page + usize::from(start > 0));
-        if let (true, Some(Some(last))) = (start > 0, self.pages.get_mut(page)) {
-            if last[start..].iter().any(|b| *b != 0) {
-                Arc::make_mut(last)[start..].fill(0);
-            }
+        if let (true, Some(Some(last))) = (start > 0, self.pages.get_mut(page))
+            && last[start..].iter().any(|b| *b != 0)
+        {
+            Arc::make_mut(last)[start..].fill(0);
         }
     }
 

@@ -64,7 +64,7 @@ fn crash_story(seed: u64, effort: Effort) -> Seen {
     for (at, moment) in moments.iter().enumerate() {
         for image in 0..effort.images {
             let which = image_seed(seed, at, image);
-            let nested = which % effort.nested_one_of == 0;
+            let nested = which.is_multiple_of(effort.nested_one_of);
             teller.path = vec![at as u64, image];
             let story = check_image(moment, &plan, which, nested);
             seen.add(story.seen);
