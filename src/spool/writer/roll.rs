@@ -168,8 +168,13 @@ impl Writer {
     /// costs a scan later and nothing else.
     pub(super) fn seal(&mut self) -> Result<(), Error> {
         if self.unsynced > 0 {
+            let to_be_sealed = self.open.as_ref().map(|open| open.segment.id);
             // A footer says that the frames before it are whole: on the disk it must not come before them.
             self.sync()?;
+            if self.open.as_ref().map(|open| open.segment.id) != to_be_sealed {
+                // The sync failed, and what it left in doubt stands in another file, which has just begun.
+                return Ok(());
+            }
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         let footer = Footer {
