@@ -53,7 +53,7 @@ impl Story {
         self.check_letters();
         self.recorder.change(|model| {
             for (log, walked) in model.logs.iter_mut().zip(&walked) {
-                log.found(&walked.frames);
+                log.found(end, &walked.frames);
             }
         });
     }
@@ -147,7 +147,8 @@ impl Story {
         // A drop is durable before its segment goes: the frames may still be there.
         let first = given.iter().map(|id| sequences[id]).min().unwrap_or(u64::MAX);
         let sequence = |id: &u64| model.logs[at].sequence_of[id];
-        let owed = required.iter().filter(|id| sequence(id) >= known.start);
+        let is_owed = |id: &&u64| sequence(id) >= known.start && model.logs[at].is_owed(**id);
+        let owed = required.iter().filter(is_owed);
         let dropped: Vec<u64> = owed.filter(|id| !given.contains(id) && !known.acked.contains(id)).copied().collect();
         for id in &dropped {
             let sequence = sequence(id);
@@ -155,7 +156,10 @@ impl Story {
         }
         let limits = [Reason::Full, Reason::MaxAge, Reason::Orphaned];
         let charged: u64 = limits.iter().map(|r| slot.dropped[*r as usize].items).sum();
-        assert!(items_of(&dropped) <= charged, "P8: {name} lacks {dropped:?} and counts {charged} as dropped");
+        assert!(
+            items_of(&dropped) <= charged,
+            "P8: {name} lacks {dropped:?} and counts {charged} as dropped: {walked:?}, {slot:?}"
+        );
         assert_eq!(slot.dropped[Reason::Damaged as usize].items, 0, "P2: {name}: damage on a sound disk");
         self.check_counters(at, name, &given, walked, &slot);
         self.seen.dropped += dropped.len() as u64;

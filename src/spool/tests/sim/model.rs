@@ -33,12 +33,16 @@ pub(crate) struct LogModel {
     pub(crate) durability: Durability,
     /// Numbers given to the log, with the length of the payload.
     pub(crate) issued: BTreeMap<u64, usize>,
-    /// Acknowledged and not known to be lost.
+    /// Answered as appended, lost or not.
+    pub(crate) answered: BTreeSet<u64>,
+    /// Acknowledged, or found by an opening, and not known to be lost.
     pub(crate) acked: BTreeSet<u64>,
     /// Of them: they survive a killed process.
     pub(crate) kept: BTreeSet<u64>,
     /// Of them: a sync covered them.
     pub(crate) synced: BTreeSet<u64>,
+    /// Of them: no sync will ever cover them. With `os`, in a segment that failed and was left.
+    pub(crate) left: BTreeSet<u64>,
     /// Acknowledged before the last end: of them only [`LogModel::acked`] had to survive it.
     pub(crate) hoped: BTreeSet<u64>,
     /// Every sequence that was seen in an answer or a frame, and whose it is.
@@ -78,6 +82,7 @@ impl LogModel {
         assert!(sequence > highest, "P2: sequence {sequence} was given to {id} after {highest} was seen");
         self.sequences.insert(sequence, id);
         self.sequence_of.insert(id, sequence);
+        self.answered.insert(id);
         self.acked.insert(id);
         self.kept.insert(id);
         if self.durability == Durability::Sync {
@@ -87,7 +92,7 @@ impl LogModel {
 
     /// A sync of the segment worked: it covers what was acked before.
     pub(crate) fn segment_synced(&mut self) {
-        self.synced = self.acked.clone();
+        self.synced = self.acked.difference(&self.left).copied().collect();
         self.kept = self.acked.clone();
     }
 
@@ -110,9 +115,19 @@ impl LogModel {
         };
         self.hoped = std::mem::replace(&mut self.acked, survives);
         self.kept = self.acked.clone();
-        if end == End::Closed {
-            self.synced = self.acked.clone();
+        match end {
+            End::Closed => self.synced = self.acked.difference(&self.left).copied().collect(),
+            End::Killed if self.durability == Durability::Os => {
+                self.left = self.acked.difference(&self.synced).copied().collect();
+            }
+            _ => {}
         }
+    }
+
+    /// Whether cursors are owed this frame. With `os`, what a refused append left may show after a power cut, before
+    /// frames that a cursor was given already.
+    pub(crate) fn is_owed(&self, id: u64) -> bool {
+        self.durability != Durability::Os || self.answered.contains(&id)
     }
 
     /// A frame that was read: what it claims must be what was appended. Answers its number.
@@ -127,15 +142,20 @@ impl LogModel {
         id
     }
 
-    /// Opened after an end, this was found: from now on it is all there is, and all of it is durable.
-    pub(crate) fn found(&mut self, read: &[(u64, u64)]) {
+    /// Opened after an end, this was found: from now on it is all there is. All of it is durable; with `os`, only
+    /// the newest segment is synced by an opening, and what an older one lost is lost.
+    pub(crate) fn found(&mut self, end: End, read: &[(u64, u64)]) {
         for (sequence, id) in read {
             self.sequences.insert(*sequence, *id);
             self.sequence_of.insert(*id, *sequence);
         }
         self.acked = read.iter().map(|(_, id)| *id).collect();
         self.kept = self.acked.clone();
-        self.synced = self.acked.clone();
+        self.left.retain(|id| self.acked.contains(id));
+        if end != End::PowerCut && self.durability == Durability::Os {
+            self.left = self.acked.difference(&self.synced).copied().collect();
+        }
+        self.synced = self.acked.difference(&self.left).copied().collect();
     }
 }
 
