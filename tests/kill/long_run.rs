@@ -40,6 +40,8 @@ impl LongRun {
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{seed}.json", name.replace(' ', "-")));
         let mut run = Self { name: name.to_owned(), seed, cycles, done: 0, seconds: 0, tally: Tally::default(), file };
         run.take_up();
+        // The test program has begun a line with the test's name.
+        println!();
         println!(
             "figure: {name}: {cycles} cycles, seed {seed} (TIDEGATE_{family}_SEED goes on with it), {} done",
             run.done

@@ -81,6 +81,8 @@ fn play(machine: &mut Machine, file_system: FileSystem, episode: Episode) -> Tal
 #[test]
 fn what_dm_log_writes_saw_loses_nothing_either() {
     let seed = long_run::seed("POWER");
+    // The test program has begun a line with the test's name.
+    println!();
     let images: usize = [FileSystem::Ext4, FileSystem::Xfs].map(|fs| witness::cross_check(fs, seed)).iter().sum();
     assert!(images >= 40, "only {images} images");
 }
