@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::super::Settings;
 use super::super::gather::Gathered;
-use super::with_a_log::{Backend, Lab, Running, quick, until};
 use super::numbered;
+use super::with_a_log::{Backend, Lab, Running, quick, until};
 use crate::otlp::Signal;
 use crate::spool::{CursorOptions, Frame, Limit, LogOptions, Need, OnFull, Options, Start};
 
