@@ -45,6 +45,7 @@ const FILE_ACCESS: &[(&str, &str)] = &[
     ("src/exporters/otlp", "reads the PEM files that the config names"),
     ("src/config/", "reads configuration files"),
     ("src/listen/holder.rs", "reads /proc to name who holds a port"),
+    ("src/listen/private.rs", "the name and the mode of a Unix socket"),
     ("src/cli/", "doctor reads /proc and /sys; commands read what they are pointed at"),
     ("src/receivers/kernel/", "reads /proc, /sys, cgroups and the container runtimes' files"),
 ];

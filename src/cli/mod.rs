@@ -3,6 +3,7 @@
 mod components;
 mod doctor;
 mod faults;
+mod origin;
 mod output;
 mod run;
 mod signals;

@@ -1,6 +1,5 @@
 //! `tidegate tail`: what the logs hold, as it happens.
 
-mod origin;
 mod show;
 mod source;
 #[cfg(test)]
@@ -12,10 +11,10 @@ use std::process::ExitCode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Globals;
+use super::origin::Origin;
 use super::output::{self, Failure, Output};
 use super::sources::{self, ConfigArgs};
 use crate::spool::Reader;
-use origin::Origin;
 use show::Show;
 use source::Sources;
 
@@ -55,8 +54,8 @@ pub(crate) struct Args {
     /// Only this log; repeat it for more
     #[arg(long, value_name = "NAME")]
     log: Vec<String>,
-    /// Start at the oldest record, at a sequence, or at a time: 2026-05-07T00:11:49Z, or 15m for a quarter hour ago
-    #[arg(long, value_name = "oldest|SEQ|TIME")]
+    /// Start at the oldest record, after the newest, at a sequence, or at a time: 2026-05-07T00:11:49Z, or 15m for a quarter hour ago
+    #[arg(long, value_name = "oldest|newest|SEQ|TIME")]
     from: Option<Origin>,
 }
 

@@ -14,6 +14,22 @@ pub enum State {
     Refused,
     /// The log could not be read or the cursor not written.
     Failed,
+    /// Paused by command: it sends nothing until it is resumed.
+    Paused,
+}
+
+impl State {
+    /// As commands show it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Retrying => "retrying",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Paused => "paused",
+        }
+    }
 }
 
 /// One moment of an exporter.

@@ -1,6 +1,7 @@
 //! Taking a port, and saying who has it when it cannot be had.
 
 mod holder;
+pub mod private;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -11,7 +11,7 @@ use super::losses::{self, LossesOf};
 use super::receivers::left;
 use super::{StartError, Stop};
 use crate::config::{Config, Exporter, ExporterSettings, Id, Pipeline};
-use crate::exporters::{Sink, Status, debug, drain, file, otlp};
+use crate::exporters::{Request, SendError, Sent, Sink, Status, debug, drain, file, otlp};
 use crate::spool::{Cursor, CursorOptions, Log, Need, Start};
 
 /// One exporter of one pipeline at work.
@@ -22,6 +22,8 @@ pub(super) struct Drain {
     pub(super) exporter: Id,
     pub(super) pipeline: String,
     pub(super) status: Arc<Status>,
+    /// For what is sent beside the drain, by command.
+    pub(super) sink: AnySink,
     target: String,
     pending: u64,
     stop: Stop,
@@ -60,10 +62,21 @@ pub(super) fn start(config: &Config, logs: &BTreeMap<String, Log>, own: &Log) ->
 }
 
 /// Where an exporter sends to. Shared by all its pipelines: a file has one writer, and so has standard output.
-enum AnySink {
+#[derive(Debug, Clone)]
+pub(super) enum AnySink {
     Otlp(Arc<otlp::Otlp>),
     File(Arc<file::FileSink>),
     Debug(Arc<debug::DebugSink>),
+}
+
+impl AnySink {
+    pub(super) async fn send(&self, request: Request) -> Result<Sent, SendError> {
+        match self {
+            Self::Otlp(sink) => sink.send(request).await,
+            Self::File(sink) => sink.send(request).await,
+            Self::Debug(sink) => sink.send(request).await,
+        }
+    }
 }
 
 fn open_sinks(config: &Config) -> Result<BTreeMap<Id, AnySink>, StartError> {
@@ -121,7 +134,7 @@ impl Work<'_> {
             AnySink::Debug(sink) => task.spawn(sink),
         };
         let (exporter, pipeline) = (id.clone(), pipeline.id.to_string());
-        Drain { log, cursor: name, exporter, pipeline, status, target, pending, stop, task }
+        Drain { log, cursor: name, exporter, pipeline, status, sink: sink.clone(), target, pending, stop, task }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::receivers::kernel::{LogLoss, Teller};
 use crate::spool::{Error, Log, LogOptions, Loss, OnFull, Spool};
 
 /// The log that losses are told in. No pipeline's log may have this name.
-pub(super) const LOG: &str = "self";
+pub(crate) const LOG: &str = "self";
 /// A loss of one kind is told at most this often.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// `self` never takes more than this; it drops its oldest.

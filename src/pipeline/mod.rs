@@ -7,9 +7,10 @@
 //! A reload is a pause and a start. What is [`Kept`] over it: the kernel receiver, which goes on writing into its log,
 //! and the receivers' counts.
 
+pub(crate) mod control;
 mod drains;
 mod kernel;
-mod losses;
+pub(crate) mod losses;
 mod observe;
 mod receivers;
 mod stop;
@@ -82,6 +83,7 @@ pub struct Agent {
     receivers: Receivers,
     drains: Vec<Drain>,
     observers: observe::Observers,
+    control: control::Control,
     stop_telling: Stop,
     teller: JoinHandle<()>,
     facts: Vec<String>,
@@ -114,10 +116,11 @@ impl Agent {
         facts.extend(kept.kernel.facts(config).into_iter().chain(others));
         let receivers = Receivers::start(bound, &intakes);
         kept.intakes = intakes;
+        let control = control::Controlled::new(spool.clone(), &drains).serve();
         let stop_telling = Stop::new();
         let teller =
             tokio::spawn(losses::tell(losses::Losses::new(config, spool.clone(), own), stop_telling.requested()));
-        Ok(Self { receivers, drains, observers, stop_telling, teller, facts })
+        Ok(Self { receivers, drains, observers, control, stop_telling, teller, facts })
     }
 
     /// What was started, a line each.
@@ -137,6 +140,7 @@ impl Agent {
     }
 
     async fn end(self, kept: Option<Kept>, deadline: Instant) {
+        self.control.stop(deadline).await;
         self.receivers.stop(deadline).await;
         if let Some(kept) = kept {
             kept.stop().await;

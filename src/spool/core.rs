@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::bell::Bell;
 use super::cursor::CursorCore;
+use super::cursor::state::Place;
 use super::damage::Damaged;
 use super::dead_letter::DeadLetters;
 use super::env::{Env, lock};
@@ -121,6 +122,15 @@ impl LogCore {
             }
         }
         Ok(())
+    }
+
+    /// After what is visible: frames being committed now are newer.
+    pub(crate) fn end(&self) -> Place {
+        let visible = self.view.front().visible;
+        match visible.sequence {
+            0 => Place { sequence: self.opening.after_sequence + 1, totals: self.opening.totals },
+            last => Place { sequence: last + 1, totals: visible.totals },
+        }
     }
 
     /// The cursors, as a list that can be used without the lock.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::core::LogCore;
 use super::env::lock;
 use super::format::dead_letter::Envelope;
+use super::format::name_crc;
 use super::fs::Access;
 use super::space::{Account, Space};
 use super::spool::{DEAD, Shared, make_dirs};
@@ -105,7 +106,23 @@ impl LogCore {
     }
 }
 
+impl Log {
+    /// The log that holds this log's dead letters; made if nothing was ever parked.
+    ///
+    /// # Errors
+    /// As [`Spool::log`](super::Spool::log); closed.
+    pub fn dead_letters(&self) -> Result<Log, Error> {
+        self.0.dead_letters()
+    }
+}
+
 impl DeadLetter {
+    /// Whether the dead letter in a frame was parked by the cursor of this name.
+    #[must_use]
+    pub fn is_by(frame: &Frame, cursor: &str) -> bool {
+        Envelope::decode(&frame.payload).is_ok_and(|(envelope, _)| envelope.cursor == name_crc(cursor))
+    }
+
     /// The dead letter in a frame of a dead-letter log, and the epoch of the frame that it came in. Epoch, sequence
     /// and first item name the records for ever: parked twice after a crash is replayed once.
     ///

@@ -119,12 +119,15 @@ fn inspect_cursor(name: String, slot: &Slot, totals: Totals, oldest: Option<u64>
     CursorInspection {
         name,
         required: slot.required,
+        paused: slot.paused,
         sequence: slot.position,
         pending: Pending { oldest_age, ..pending },
         delivered_items: slot.delivered_items,
         parked_items: slot.parked_items,
         dropped_items: dropped(slot),
         skipped_items: slot.skipped_items,
+        replayed_items: slot.replayed_items,
+        replaying_items: (slot.counted().1 - slot.position_totals).items,
         accepted_items: accepted.items,
     }
 }

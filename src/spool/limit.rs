@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::core::LogCore;
 use super::cursor::CursorCore;
+use super::cursor::state::Place;
 use super::env::lock;
 use super::format::Totals;
 use super::format::cursor::Reason;
@@ -57,12 +58,6 @@ impl Limit {
     }
 }
 
-/// Where a cursor is moved to: its first frame that stays, and the log's totals before it.
-struct Cut {
-    first_kept: u64,
-    totals: Totals,
-}
-
 impl LogCore {
     /// Whether a cursor at its limit refuses appends; else its own oldest frames go.
     pub(crate) fn refuses_for(&self, cursor: &CursorCore) -> bool {
@@ -92,18 +87,19 @@ impl LogCore {
         let _reclaiming = lock(&self.reclaiming);
         let excess = lag(cursor).saturating_sub(limit.most());
         if let Some(cut) = self.cut(cursor, limit, excess, visible.sequence)? {
-            cursor.drop_before(self, cut.first_kept, cut.totals, Reason::Full)?;
+            cursor.drop_before(self, cut, Reason::Full)?;
             // A reader that waits where the dropped frames were goes on after them.
             self.view.update(|_| {});
         }
         Ok(())
     }
 
-    /// Looks for the frame after which the cursor lags by `excess` less. Never beyond `newest`.
-    fn cut(&self, cursor: &CursorCore, limit: Limit, excess: u64, newest: u64) -> Result<Option<Cut>, Error> {
-        let ((wanted, before, hint), (kept, _)) = {
+    /// Looks for the place after which the cursor lags by `excess` less: before its first frame that stays. Never
+    /// beyond `newest`.
+    fn cut(&self, cursor: &CursorCore, limit: Limit, excess: u64, newest: u64) -> Result<Option<Place>, Error> {
+        let ((wanted, before, hint), kept) = {
             let state = lock(&cursor.state);
-            (state.oldest_undone(), state.kept)
+            (state.oldest_undone(), state.kept.sequence)
         };
         let mut stream = Stream::new(wanted, Some(before), Some(hint));
         let (mut gone, mut cut) = (0, None);
@@ -124,10 +120,11 @@ impl LogCore {
             if last < kept {
                 continue;
             }
-            if lock(&cursor.state).wants(last) {
+            // What is only replayed is no part of its lag.
+            if lock(&cursor.state).owes(last) {
                 gone += limit.of(amount);
             }
-            cut = Some(Cut { first_kept: last + 1, totals });
+            cut = Some(Place { sequence: last + 1, totals });
         }
         Ok(cut)
     }

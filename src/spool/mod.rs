@@ -58,7 +58,8 @@ mod writer;
 
 pub use self::core::{Cut, Opening};
 pub use ack::Ack;
-pub use cursor::Cursor;
+pub use cursor::editor::Editor;
+pub use cursor::{Commanded, Cursor};
 pub use error::Error;
 pub use limit::Limit;
 pub use log::Log;
@@ -68,5 +69,5 @@ pub use reader::{LogReader, Reader};
 pub use spool::Spool;
 pub use types::{
     Appended, Batch, CursorInspection, CursorOptions, Damage, DeadLetter, Frame, From, Inspection, LogInspection,
-    LogVerification, Need, Owner, Pending, SegmentInspection, Start, Verification,
+    LogVerification, Move, Need, Owner, Pending, SegmentInspection, Start, Verification,
 };

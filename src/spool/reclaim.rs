@@ -20,12 +20,12 @@ use std::time::Duration;
 use super::clock::age;
 use super::core::LogCore;
 use super::cursor::CursorCore;
+use super::cursor::state::Place;
 use super::env::lock;
 use super::format::Totals;
-use super::format::cursor::{Interval, Reason};
+use super::format::cursor::Reason;
 use super::segment::Segment;
 use super::spare::Spare;
-use super::stream::{Event, Stream};
 use super::{Error, OnFull};
 
 /// A log that may grow by so much is not full.
@@ -80,7 +80,7 @@ impl LogCore {
             return Ok(true);
         }
         let Some(oldest) = self.oldest()? else { return Ok(false) };
-        let held = oldest.behind.iter().any(|c| c.holds());
+        let held = oldest.behind.iter().any(|c| c.holds_up_to(oldest.next.header.after_sequence));
         if held && self.options.on_full == OnFull::Reject {
             return Ok(false);
         }
@@ -158,7 +158,8 @@ impl LogCore {
         let next = &oldest.next.header;
         for cursor in &oldest.behind {
             let reason = if cursor.orphaned.load(Ordering::Relaxed) { Reason::Orphaned } else { reason };
-            cursor.drop_before(self, next.first_sequence, next.totals, reason)?;
+            let kept = Place { sequence: next.first_sequence, totals: next.totals };
+            cursor.drop_before(self, kept, reason)?;
         }
         if !oldest.behind.is_empty() {
             // A reader that waits where the dropped frames were goes on after them.
@@ -208,30 +209,5 @@ impl LogCore {
             Err(e) if !e.is_not_found() => Err(e),
             _ => Ok(()),
         }
-    }
-
-    /// How much of what lies from `from` on, where the log's totals are `before`, is in these intervals: frames, and
-    /// what was found missing and counted.
-    pub(crate) fn amount_in(&self, from: u64, before: Totals, intervals: &[Interval]) -> Result<Totals, Error> {
-        let last = intervals.last().map_or(0, |i| i.last);
-        let is_done = |sequence: u64| intervals.iter().any(|i| i.first <= sequence && sequence <= i.last);
-        let mut amount = Totals::default();
-        let mut stream = Stream::new(from, Some(before), None);
-        while let Some(event) = stream.next(self)? {
-            let (sequence, part) = match event {
-                Event::Frame(met) => {
-                    (met.frame.header.sequence, met.frame.header.totals_after() - met.frame.header.totals)
-                }
-                Event::Lost(lost) => (lost.last_sequence, lost.amount),
-                Event::Hole(..) => continue,
-            };
-            if sequence > last {
-                break;
-            }
-            if is_done(sequence) {
-                amount = amount + part;
-            }
-        }
-        Ok(amount)
     }
 }

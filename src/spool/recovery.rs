@@ -100,6 +100,8 @@ pub(crate) fn recover(env: &Env, dir: &Path, crc: u32) -> Result<Recovered, Erro
     let known = known_sequence(newest.as_deref(), last, &cursors);
     // A cursor that knows more than the segments: something is gone, and with it how far sequences had come.
     opening.clean &= known <= last;
+    // The newest file is none any more: how far sequences had come in it, nobody knows.
+    opening.clean &= table.newest_id() == newest.as_ref().map(|segment| segment.id);
     // A segment outlives every sequence given in it, since the newest is never reclaimed: without any, none was given.
     opening.clean |= known == 0 && table.newest_id().is_none() && opening.lost_cursors.is_empty();
     opening.ahead_cursors = ahead(&cursors, last);
@@ -191,7 +193,7 @@ fn known_sequence(newest: Option<&Segment>, last: u64, cursors: &[CursorCore]) -
     let of_cursor = |cursor: &CursorCore| {
         let slot = &super::env::lock(&cursor.state).slot;
         let acked = slot.intervals.last().map_or(0, |i| i.last);
-        acked.max(slot.synced_to).max(slot.position.saturating_sub(1))
+        acked.max(slot.synced_to).max(slot.counted().0.saturating_sub(1))
     };
     cursors.iter().map(of_cursor).fold(last.max(header), u64::max)
 }
@@ -205,7 +207,7 @@ fn ahead(cursors: &[CursorCore], last: u64) -> Vec<String> {
 fn known_totals(recovered: Totals, cursors: &[CursorCore]) -> Totals {
     cursors.iter().fold(recovered, |known, cursor| {
         let slot = &super::env::lock(&cursor.state).slot;
-        known.max(slot.synced_totals).max(slot.position_totals)
+        known.max(slot.synced_totals).max(slot.counted().1)
     })
 }
 

@@ -165,11 +165,23 @@ impl Segment {
         *lock(&self.end)
     }
 
-    /// The footer, if the segment was sealed.
-    pub(crate) fn footer(&self, file: &dyn DiskFile) -> Result<Option<End>, Error> {
+    /// Whether it was sealed, and its footer is damaged since.
+    pub(crate) fn has_damaged_footer(&self, file: &dyn DiskFile) -> Result<bool, Error> {
+        let Some((_, bytes)) = self.last_bytes(file)? else { return Ok(false) };
+        Ok(self.footer(file)?.is_none() && Footer::is_damaged(&bytes, self.id, self.header.epoch))
+    }
+
+    /// What stands where a footer would, and where that is.
+    fn last_bytes(&self, file: &dyn DiskFile) -> Result<Option<(u64, Vec<u8>)>, Error> {
         let Some(at) = self.size().checked_sub(FOOTER_LEN).filter(|at| *at >= DATA_AT) else { return Ok(None) };
         let mut bytes = Vec::new();
         file.read(&mut bytes, at, FOOTER_LEN as usize).map_err(|e| Error::io("read", &self.path, e))?;
+        Ok(Some((at, bytes)))
+    }
+
+    /// The footer, if the segment was sealed.
+    pub(crate) fn footer(&self, file: &dyn DiskFile) -> Result<Option<End>, Error> {
+        let Some((at, bytes)) = self.last_bytes(file)? else { return Ok(None) };
         let footer = Footer::decode(&bytes, self.seed(), at).ok();
         Ok(footer.filter(|f| f.segment_id == self.id && f.epoch == self.header.epoch).map(|f| End {
             sealed: true,

@@ -141,6 +141,21 @@ impl Spool {
         self.0.open_log(name, &dir, options, None)
     }
 
+    /// The log of this name if there is one: open in this process, or opened now from its directory, as by
+    /// [`Spool::open_retired`].
+    ///
+    /// # Errors
+    /// Not found when there is none; as [`Spool::log`].
+    pub fn existing_log(&self, name: &str) -> Result<Log, Error> {
+        if let Some(running) = lock(&self.0.logs).get(name) {
+            return Ok(running.log.clone());
+        }
+        if !Reader::with(self.0.env.clone(), &self.0.dir).logs()?.iter().any(|log| log == name) {
+            return Err(Error::not_found(format!("log {name} in {}", self.0.dir.display())));
+        }
+        self.open_one_retired(name)
+    }
+
     /// Every log that is open, by name; dead letters are none.
     #[must_use]
     pub fn logs(&self) -> Vec<Log> {
@@ -158,14 +173,16 @@ impl Spool {
         let mut failed = Vec::new();
         for name in stored {
             let is_open = lock(&self.0.logs).contains_key(&name);
-            let dir = self.0.dir.join("logs").join(names::encode(&name)?);
-            let open =
-                || self.0.open_log(&name, &dir, self.0.options.log.clone(), Some(self.0.space.account(None, Some(0))));
-            if !is_open && let Err(error) = open() {
+            if !is_open && let Err(error) = self.open_one_retired(&name) {
                 failed.push((name, error));
             }
         }
         Ok(failed)
+    }
+
+    fn open_one_retired(&self, name: &str) -> Result<Log, Error> {
+        let dir = self.0.dir.join("logs").join(names::encode(name)?);
+        self.0.open_log(name, &dir, self.0.options.log.clone(), Some(self.0.space.account(None, Some(0))))
     }
 
     /// Commits what waits, seals every log, writes every cursor, ends the threads and gives the lock back. Later

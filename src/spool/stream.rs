@@ -80,6 +80,13 @@ pub(crate) struct Lost {
     pub(crate) reason: Reason,
 }
 
+impl Lost {
+    /// After them.
+    pub(crate) fn end(&self) -> super::cursor::state::Place {
+        super::cursor::state::Place { sequence: self.last_sequence + 1, totals: self.totals }
+    }
+}
+
 /// A position in a log that moves forward.
 #[derive(Debug)]
 pub(crate) struct Stream {

@@ -81,6 +81,23 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
+/// What moving a cursor did, or would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// Where it stood: it had passed every frame below this sequence.
+    pub from_sequence: u64,
+    /// Where it stands now.
+    pub to_sequence: u64,
+    /// Items passed over: they count as skipped.
+    pub skipped_items: u64,
+    /// Items to be handed out again.
+    pub replayed_items: u64,
+    /// The oldest frame that the log still holds; `None` when it holds none.
+    pub oldest_sequence: Option<u64>,
+    /// When that was appended, nanoseconds since 1970.
+    pub oldest_time_unix_nanos: Option<u64>,
+}
+
 /// Frames that follow each other in a log.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
@@ -195,6 +212,8 @@ pub struct CursorInspection {
     pub name: String,
     /// Whether it holds data.
     pub required: bool,
+    /// It hands nothing out until it is resumed.
+    pub paused: bool,
     /// It passed every frame below this sequence.
     pub sequence: u64,
     /// What it still has to deliver.
@@ -207,6 +226,10 @@ pub struct CursorInspection {
     pub dropped_items: Vec<(String, u64)>,
     /// Items passed over by command.
     pub skipped_items: u64,
+    /// Items handed out again by command; no part of the ledger.
+    pub replayed_items: u64,
+    /// Items that a replay still has to hand out.
+    pub replaying_items: u64,
     /// Items appended since the cursor's start.
     pub accepted_items: u64,
 }

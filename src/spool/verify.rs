@@ -1,9 +1,16 @@
 //! Checking every checksum of a spool.
 
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
 use super::cursor::Stored;
+use super::cursor::state::Place;
 use super::format::Totals;
-use super::format::cursor::Slot;
+use super::format::cursor::{Interval, Slot};
+use super::format::name_crc;
+use super::format::segment::{DATA_AT, FOOTER_LEN};
 use super::reader::{Files, Reader};
+use super::segment::Segment;
 use super::stream::{Event, Source, Stream};
 use super::{Damage, Error, LogVerification, Verification, recovery};
 
@@ -46,28 +53,66 @@ fn verify_log(files: &Files, progress: &mut dyn FnMut(u64)) -> Result<LogVerific
     let mut sum = Sum::default();
     let all = files.table().all(env)?;
     sum.before = all.first().map_or(Totals::default(), |s| s.header.totals);
-    for segment in &all {
-        if segment.header_damaged {
-            sum.damage.push(Damage {
-                segment: segment.id,
-                offset: 0,
-                bytes: super::format::segment::DATA_AT,
-                reason: "one copy of the segment header, at least, is damaged".to_owned(),
-                frames_lost: 0,
-            });
-        }
-    }
-    for strange in files.table().strange() {
-        let reason = strange.error.to_string();
-        sum.damage.push(Damage { segment: strange.id, offset: 0, bytes: strange.size, reason, frames_lost: 0 });
-    }
     let first = all.first().map_or(0, |s| s.header.first_sequence);
     walk(files, Stream::new(first, Some(sum.before), None), &mut sum, progress)?;
-    let (_, end) = files.end()?;
-    let closes = end.max(sum.before) == sum.before + sum.read + sum.lost && cursors_close(files, end)?;
+    for segment in &all {
+        sum.check_ends(files, segment)?;
+    }
+    for strange in files.table().strange() {
+        sum.note(strange.id, 0, strange.size, strange.error.to_string());
+    }
+    let slots = slots(files)?;
+    let end = sum.check_newest(files, all.last(), &slots)?;
+    let mut closes = end == sum.before + sum.read + sum.lost;
+    for slot in &slots {
+        closes &= self::closes(files, slot, end)?;
+    }
     let (frames, bytes) = (sum.frames, files.table().bytes());
-    let name = files.name.clone();
-    Ok(LogVerification { name, frames, bytes, damage: sum.damage, ledger_closes: closes })
+    Ok(LogVerification { name: files.name.clone(), frames, bytes, damage: sum.damage, ledger_closes: closes })
+}
+
+impl Sum {
+    fn note(&mut self, segment: u64, offset: u64, bytes: u64, reason: String) {
+        self.damage.push(Damage { segment, offset, bytes, reason, frames_lost: 0 });
+    }
+
+    /// What stands before the frames and after them.
+    fn check_ends(&mut self, files: &Files, segment: &Arc<Segment>) -> Result<(), Error> {
+        if segment.header_damaged {
+            let reason = "one copy of the segment header, at least, is damaged".to_owned();
+            self.note(segment.id, 0, DATA_AT, reason);
+        }
+        let file = match files.open(segment) {
+            // Reclaimed while we looked.
+            Err(e) if e.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        if !files.is_live(segment)? && segment.has_damaged_footer(&*file)? {
+            // A crash that cut the seal leaves such a footer too.
+            let reason = "the footer does not verify; what it says is worked out from the frames".to_owned();
+            self.note(segment.id, segment.size() - FOOTER_LEN, FOOTER_LEN, reason);
+        }
+        Ok(())
+    }
+
+    /// The log's totals. Cursors may know of frames after the last that is there; beside a writer that is no sign of
+    /// damage: it knows more than its readers.
+    fn check_newest(&mut self, files: &Files, newest: Option<&Arc<Segment>>, slots: &[Slot]) -> Result<Totals, Error> {
+        let (_, end) = files.end()?;
+        let end = end.max(self.before);
+        let known = slots.iter().fold(end, |known, slot| known.max(slot.synced_totals));
+        let Some(newest) = newest.filter(|_| known.frames > end.frames) else { return Ok(end) };
+        if files.is_live(newest)? {
+            return Ok(end);
+        }
+        let lost = known - end;
+        self.lost = self.lost + lost;
+        self.note(newest.id, 0, 0, "the newest frames are missing: a cursor knows that they were durable".to_owned());
+        if let Some(damage) = self.damage.last_mut() {
+            damage.frames_lost = lost.frames;
+        }
+        Ok(known)
+    }
 }
 
 fn walk(files: &Files, mut stream: Stream, sum: &mut Sum, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
@@ -114,30 +159,31 @@ fn walk(files: &Files, mut stream: Stream, sum: &mut Sum, progress: &mut dyn FnM
     Ok(())
 }
 
-/// Whether each cursor's counters agree with its position and with what lies beyond it.
-fn cursors_close(files: &Files, end: Totals) -> Result<bool, Error> {
-    for (_, stored) in recovery::slots(files.env(), &files.dir)? {
-        let Stored::Slot(slot) = stored else { continue };
-        if !closes(files, &slot, end)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// The slots of the log's cursors, as far as they are intact.
+fn slots(files: &Files) -> Result<Vec<Slot>, Error> {
+    let id = files.env().spool_id;
+    let slots = recovery::slots(files.env(), &files.dir)?.into_iter().filter_map(|(_, stored)| match stored {
+        Stored::Slot(slot) if slot.spool_id == id && slot.log == name_crc(&files.name) => Some(*slot),
+        _ => None,
+    });
+    Ok(slots.collect())
 }
 
-/// done = (totals before the position - totals before the start) + done beyond the position.
+/// done = (totals before the position - totals before the start) + done beyond the position. In a replay the position
+/// is the one before it.
 fn closes(files: &Files, slot: &Slot, end: Totals) -> Result<bool, Error> {
-    let passed = (slot.position_totals - slot.start_totals).items;
-    let acked = slot.intervals.last().map_or(0, |i| i.last);
-    if acked > files.end()?.0 {
-        // Delivered, and gone with the power (`os`): the next segment's totals will say how much.
-        return Ok(slot.done_items() >= passed);
-    }
-    if slot.intervals.is_empty() {
-        return Ok(slot.done_items() == passed);
-    }
-    let mut ahead = 0;
-    let mut stream = Stream::new(slot.position, Some(slot.position_totals), None);
+    let (sequence, totals) = slot.counted();
+    let passed = (totals - slot.start_totals).items;
+    let ahead = ahead(files, Place { sequence, totals }, &slot.intervals)?;
+    let done = slot.done_items().checked_sub(passed);
+    Ok(done.is_some_and(|done| ahead.contains(&done)) && end.items >= slot.start_totals.items)
+}
+
+/// How many items are done beyond this place: at least and at most. Of a loss that was done in part, nobody knows.
+fn ahead(files: &Files, from: Place, intervals: &[Interval]) -> Result<RangeInclusive<u64>, Error> {
+    let (mut least, mut most) = (0, 0);
+    let Some(acked) = intervals.last().map(|i| i.last) else { return Ok(0..=0) };
+    let mut stream = Stream::new(from.sequence, Some(from.totals), None);
     while let Some(event) = stream.next(files)? {
         let (first, last, items) = match event {
             Event::Frame(met) => {
@@ -146,9 +192,16 @@ fn closes(files: &Files, slot: &Slot, end: Totals) -> Result<bool, Error> {
             Event::Lost(lost) => (lost.first_sequence, lost.last_sequence, lost.amount.items),
             Event::Hole(..) => continue,
         };
-        if slot.intervals.iter().any(|i| i.first <= first && last <= i.last) {
-            ahead += items;
+        if first > acked {
+            break;
+        }
+        if intervals.iter().any(|i| i.first <= first && last <= i.last) {
+            least += items;
+            most += items;
+        } else if intervals.iter().any(|i| i.first <= last && first <= i.last) {
+            most += items;
         }
     }
-    Ok(slot.done_items() == passed + ahead && end.items >= slot.start_totals.items)
+    // What was delivered and is gone with the power (`os`): the next segment's totals will say how much.
+    Ok(least..=if acked > files.end()?.0 { u64::MAX } else { most })
 }

@@ -13,6 +13,7 @@ mod support;
 
 mod bad_input;
 mod command_line;
+mod cursors;
 mod data_directory;
 mod delivery;
 mod health;

@@ -46,7 +46,7 @@ fn inspect_has_the_documented_shape_and_the_ledger_adds_up() {
     let names: BTreeSet<&str> = cursors.iter().filter_map(|cursor| cursor["name"].as_str()).collect();
     assert_eq!(names, BTreeSet::from([good, dead]));
     for cursor in cursors {
-        has_keys(cursor, "name required sequence pending_records pending_bytes oldest_age_s last_error");
+        has_keys(cursor, "name required paused sequence pending_records pending_bytes oldest_age_s last_error");
         assert_eq!(cursor["required"], true);
         assert_eq!(cursor["oldest_age_s"].is_number(), cursor["name"] == dead, "{cursor}");
     }

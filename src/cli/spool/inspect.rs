@@ -33,22 +33,22 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
     let inspection =
         Reader::open(&directory).and_then(|reader| reader.inspect()).map_err(|e| output::spool_failure(&e))?;
     match globals.output {
-        Output::Json => output::print_json(&to_json(&inspection))?,
+        Output::Json => output::print_json(&to_json(&inspection, &super::cursor::exporters(&directory)?))?,
         Output::Text => output::print_text(&to_text(&inspection, args.segments))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn to_json(inspection: &Inspection) -> Value {
+fn to_json(inspection: &Inspection, exporters: &[Value]) -> Value {
     json!({
         "directory": inspection.directory,
         "spool_id": format!("{:032x}", inspection.spool_id),
         "owner": inspection.owner.as_ref().map(|owner| json!({ "pid": owner.pid, "alive": owner.alive })),
-        "logs": inspection.logs.iter().map(log_json).collect::<Vec<_>>(),
+        "logs": inspection.logs.iter().map(|log| log_json(log, exporters)).collect::<Vec<_>>(),
     })
 }
 
-fn log_json(log: &LogInspection) -> Value {
+fn log_json(log: &LogInspection, exporters: &[Value]) -> Value {
     let segments: Vec<Value> = log
         .segments
         .iter()
@@ -69,21 +69,23 @@ fn log_json(log: &LogInspection) -> Value {
         "poisoned": log.poisoned,
         "damaged_bytes": log.damaged_bytes,
         "segments": segments,
-        "cursors": log.cursors.iter().map(cursor_json).collect::<Vec<_>>(),
+        "cursors": log.cursors.iter().map(|cursor| cursor_json(&log.name, cursor, exporters)).collect::<Vec<_>>(),
         "ledger": ledger_json(log),
     })
 }
 
-fn cursor_json(cursor: &CursorInspection) -> Value {
+fn cursor_json(log: &str, cursor: &CursorInspection, exporters: &[Value]) -> Value {
+    let exporter = exporters.iter().find(|e| e["log"] == log && e["cursor"] == cursor.name.as_str());
     json!({
         "name": cursor.name,
         "required": cursor.required,
+        "paused": cursor.paused,
         "sequence": cursor.sequence,
         "pending_records": cursor.pending.items,
         "pending_bytes": cursor.pending.bytes,
         "oldest_age_s": cursor.pending.oldest_age.map(|age| age.as_secs_f64()),
         // Known to the running agent alone; it is not on disk.
-        "last_error": null,
+        "last_error": exporter.map(|e| &e["last_error"]),
     })
 }
 
@@ -167,6 +169,7 @@ fn log_text(text: &mut Text, log: &LogInspection, segments: bool) {
 
 fn cursor_text(text: &mut Text, cursor: &CursorInspection) {
     let pending = cursor.pending;
+    let paused = if cursor.paused { format!("{WARNING}paused{WARNING:#}, ") } else { String::new() };
     let state = match pending.oldest_age {
         Some(age) if pending.items > 0 => format!(
             "{WARNING}{} records pending{WARNING:#}, {}, oldest {:.0} s",
@@ -178,7 +181,7 @@ fn cursor_text(text: &mut Text, cursor: &CursorInspection) {
     };
     let dropped: u64 = cursor.dropped_items.iter().map(|(_, items)| items).sum();
     text.line(format_args!(
-        "  cursor {}: {state}; delivered {}, parked {}, dropped {dropped}, skipped {}",
+        "  cursor {}: {paused}{state}; delivered {}, parked {}, dropped {dropped}, skipped {}",
         cursor.name, cursor.delivered_items, cursor.parked_items, cursor.skipped_items
     ));
 }

@@ -83,6 +83,10 @@ impl Flow {
         }
     }
 
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// How many bytes to read next.
     pub(super) fn max_batch(&self) -> usize {
         self.max_batch

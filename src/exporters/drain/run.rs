@@ -39,9 +39,11 @@ pub async fn run<S: Sink>(
 ) -> Cursor {
     let mut shutdown = std::pin::pin!(shutdown);
     let mut drain = Drain::new(sink, settings, status);
+    drain.is_paused = cursor.is_paused();
     let mut cursor = drain.turn(cursor).await;
     loop {
         let readable = cursor.readable();
+        let commanded = cursor.commanded();
         let is_waiting = drain.is_waiting_for_log();
         let wake = drain.wake_at();
         tokio::select! {
@@ -50,6 +52,7 @@ pub async fn run<S: Sink>(
             Some(joined) = drain.sends.join_next_with_id() => drain.joined(joined),
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             () = readable, if is_waiting => drain.woken(),
+            () = commanded => {}
         }
         cursor = drain.turn(cursor).await;
     }
@@ -74,6 +77,8 @@ struct Drain<S> {
     is_failure_told: bool,
     /// The disk failed; nothing is asked of it before.
     disk_pause: Option<Instant>,
+    /// By command: nothing is sent and nothing is read.
+    is_paused: bool,
 }
 
 impl<S: Sink> Drain<S> {
@@ -90,14 +95,33 @@ impl<S: Sink> Drain<S> {
             dry_until: None,
             is_failure_told: false,
             disk_pause: None,
+            is_paused: false,
+        }
+    }
+
+    /// Does as an operator commanded. What a moved cursor does not want any more is forgotten, in flight or not.
+    fn obey(&mut self, cursor: &mut Cursor) {
+        let Some(commanded) = cursor.take_commanded() else { return };
+        (self.is_paused, self.is_dry, self.dry_until) = (commanded.paused, false, None);
+        if commanded.moved {
+            self.sends.abort_all();
+            self.in_flight.clear();
+            self.foreign.clear();
+            self.gathered = Gathered::new(self.flow.settings().clone());
+            self.flow = Flow::new(self.flow.settings().clone());
         }
     }
 
     /// Does all that can be done now: settles what is done, sends what may be sent, reads what there is room for.
     async fn turn(&mut self, mut cursor: Cursor) -> Cursor {
         loop {
+            self.obey(&mut cursor);
             cursor = self.settle(cursor).await;
             let now = Instant::now();
+            if self.is_paused {
+                self.publish();
+                return cursor;
+            }
             if let Some(piece) = self.flow.next(now, false) {
                 self.send(piece);
             } else if self.can_read(now) {
@@ -126,6 +150,9 @@ impl<S: Sink> Drain<S> {
     }
 
     fn wake_at(&self) -> Option<Instant> {
+        if self.is_paused {
+            return self.disk_pause;
+        }
         let now = Instant::now();
         // What is ripe already waits for the flow, not for the time.
         let due = self.gathered.due().filter(|due| *due > now);
@@ -191,7 +218,11 @@ impl<S: Sink> Drain<S> {
     }
 
     fn publish(&self) {
-        let state = if self.disk_pause.is_some() { State::Failed } else { self.flow.state() };
+        let state = match (self.disk_pause, self.is_paused) {
+            (Some(_), _) => State::Failed,
+            (None, true) => State::Paused,
+            (None, false) => self.flow.state(),
+        };
         self.status.update(|s| s.state = state);
     }
 
@@ -274,6 +305,7 @@ impl<S: Sink> Drain<S> {
     /// What waits for more goes out with the stop: nothing more will come. What a stop leaves is on disk.
     fn send_rest(&mut self) {
         if self.flow.is_well()
+            && !self.is_paused
             && let Some(batch) = self.gathered.take_now(self.flow.max_batch())
         {
             self.add(batch);

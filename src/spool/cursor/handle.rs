@@ -15,8 +15,10 @@ use super::super::format::name_crc;
 use super::super::names;
 use super::super::stream::{Event, Met, Source, Stream};
 use super::super::view::Front;
-use super::super::{Ack, Batch, CursorOptions, DeadLetter, Error, Frame, Need, Pending, Start};
+use super::super::{Ack, Batch, CursorOptions, DeadLetter, Error, Frame, From, Move, Need, Pending, Start};
 use super::CursorCore;
+use super::seek::How;
+use super::state::Place;
 
 /// A durable reader of one log. Moves forward in memory with [`Cursor::next_batch`], durably with [`Cursor::ack`].
 ///
@@ -31,7 +33,20 @@ pub struct Cursor {
     stream: Stream,
     /// Read already, and given with the next batch.
     held: Option<Met>,
+    /// The moves, and those of them by command, that the stream followed.
     moves: u64,
+    seeks: u64,
+    /// The commands, and those of them that moved it, that the holder of this handle knows of.
+    known: (u64, u64),
+}
+
+/// What was commanded to a cursor since its holder last looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commanded {
+    /// Whether it hands nothing out now.
+    pub paused: bool,
+    /// It was moved: what was handed out and is not acked is to be forgotten.
+    pub moved: bool,
 }
 
 impl Cursor {
@@ -46,8 +61,9 @@ impl Cursor {
         core.orphaned.store(false, Ordering::Relaxed);
         lock(&core.state).slot.required = options.need == Need::Required;
         let stream = Stream::new(0, None, None);
-        let mut cursor = Self { log, core, stream, held: None, moves: 0 };
+        let mut cursor = Self { log, core, stream, held: None, moves: 0, seeks: 0, known: (0, 0) };
         cursor.rewind();
+        cursor.known = cursor.commands();
         // Before a frame is read: a cursor that is not durable would start anew after a crash, and that it exists
         // is what keeps frames from being reclaimed.
         cursor.flush()?;
@@ -62,19 +78,29 @@ impl Cursor {
     }
 
     /// The next durable frames after the read position, up to `max_bytes` of payload (at least one frame); `None`
-    /// when there is nothing more now. Blocks on the disk, never on the writer. Frames that cannot be read are
-    /// skipped and counted as dropped, with the reason.
+    /// when there is nothing more now or the cursor is paused. Blocks on the disk, never on the writer. Frames that
+    /// cannot be read are skipped and counted as dropped, with the reason.
     ///
     /// # Errors
     /// I/O on reading; a segment of a newer format. The read position stays: the call can be made again.
     pub fn next_batch(&mut self, max_bytes: usize) -> Result<Option<Batch>, Error> {
         self.follow();
+        if self.is_paused() {
+            return Ok(None);
+        }
         self.core.tried.store(true, Ordering::Relaxed);
         self.stream.set_chunk(max_bytes.saturating_add(max_bytes / 8));
         let (mut frames, mut bytes) = (Vec::new(), 0);
         while let Some(met) = self.next_frame()? {
             let length = met.frame.payload.len();
             let mut state = lock(&self.core.state);
+            if state.seeks != self.seeks {
+                // Moved by command while the disk was read. Read now, this frame would pass all that lies before it.
+                drop(state);
+                (frames, bytes) = (Vec::new(), 0);
+                self.rewind();
+                continue;
+            }
             let fits = frames.is_empty() || bytes + length <= max_bytes;
             if !fits || !state.may_read(met.frame.header.sequence) {
                 self.held = Some(met);
@@ -103,9 +129,14 @@ impl Cursor {
             match event {
                 Event::Frame(met) => return Ok(Some(met)),
                 Event::Lost(lost) => {
-                    let counted = self.core.counted_before(&self.log, lost.last_sequence + 1, lost.totals);
-                    let counted = counted.inspect_err(|_| self.stream.give_again(Event::Lost(lost)))?;
-                    lock(&self.core.state).lost(&lost, counted, self.log.env.clock.wall());
+                    let (seeks, now) = (self.seeks, self.log.env.clock.wall());
+                    let counted = self.core.with_counted(&self.log, lost.end(), |state, counted| {
+                        // Moved by command meanwhile, its new place says whether this is missing there.
+                        if state.seeks == seeks {
+                            state.lost(&lost, counted, now);
+                        }
+                    });
+                    counted.inspect_err(|_| self.stream.give_again(Event::Lost(lost)))?;
                     self.core.set_dirty();
                 }
                 Event::Hole(segment, hole) => {
@@ -135,8 +166,60 @@ impl Cursor {
         let (core, moves) = (self.core.clone(), self.moves);
         move |front| {
             let state = lock(&core.state);
-            front.closed || state.moves != moves || (front.visible.sequence >= next && state.may_read(next))
+            let has_frames = state.moves != moves || (front.visible.sequence >= next && state.may_read(next));
+            front.closed || (has_frames && !state.slot.paused)
         }
+    }
+
+    /// Moves the cursor to the first frame at or after `to`; durable when this returns. Forward, what was not done
+    /// counts as skipped. Back, what lies between is handed out again and counted as replayed, not as delivered;
+    /// what was acked out of order, beyond the position, is not handed out again. Frames handed out before are
+    /// forgotten: their acks count no more.
+    ///
+    /// A replay holds no data: when space is short, the log reclaims what was delivered once.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn seek(&mut self, to: From) -> Result<Move, Error> {
+        let moved = self.core.seek(&self.log, to, How::Do)?;
+        self.known = self.commands();
+        self.rewind();
+        Ok(moved)
+    }
+
+    /// Whether the frame of this sequence is done, or behind.
+    #[must_use]
+    pub fn has_passed(&self, sequence: u64) -> bool {
+        !lock(&self.core.state).wants(sequence)
+    }
+
+    /// Whether it hands nothing out until it is resumed.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        lock(&self.core.state).slot.paused
+    }
+
+    /// Completes when somebody else moved, paused or resumed the cursor, and [`Cursor::take_commanded`] says so.
+    pub fn commanded(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (core, (known, _)) = (self.core.clone(), self.known);
+        self.log.view.clone().ready(move |_| lock(&core.state).commands != known)
+    }
+
+    /// What somebody else commanded since the last call; `None` when nothing. After a move, reading goes on from the
+    /// new place, also with what was handed out from there meanwhile.
+    pub fn take_commanded(&mut self) -> Option<Commanded> {
+        let (commands, seeks) = self.commands();
+        let known = std::mem::replace(&mut self.known, (commands, seeks));
+        let moved = known.1 != seeks;
+        if moved {
+            self.rewind();
+        }
+        (known.0 != commands).then(|| Commanded { paused: self.is_paused(), moved })
+    }
+
+    fn commands(&self) -> (u64, u64) {
+        let state = lock(&self.core.state);
+        (state.commands, state.seeks)
     }
 
     /// Marks the frames from `first` to `last` as done: all their items delivered but `parked` of them. Any order;
@@ -200,7 +283,7 @@ impl Cursor {
         self.give_up();
         let state = lock(&self.core.state);
         let (wanted, before, hint) = state.oldest_undone();
-        self.moves = state.moves;
+        (self.moves, self.seeks) = (state.moves, state.seeks);
         self.stream = Stream::new(wanted, Some(before), Some(hint));
         self.held = None;
     }
@@ -211,17 +294,21 @@ impl Cursor {
         }
     }
 
-    /// Goes on after what a limit took, if that was not read yet.
+    /// Goes on after what a limit took, if that was not read yet; or where a command moved it.
     fn follow(&mut self) {
         let state = lock(&self.core.state);
         if state.moves == self.moves {
             return;
         }
+        if state.seeks != self.seeks {
+            drop(state);
+            return self.rewind();
+        }
         self.moves = state.moves;
-        let (kept, before) = state.kept;
-        self.held = self.held.take().filter(|met| met.frame.header.sequence >= kept);
-        if self.stream.wanted() < kept {
-            self.stream = Stream::new(kept, Some(before), None);
+        let kept = state.kept;
+        self.held = self.held.take().filter(|met| met.frame.header.sequence >= kept.sequence);
+        if self.stream.wanted() < kept.sequence {
+            self.stream = Stream::new(kept.sequence, Some(kept.totals), None);
         }
     }
 
@@ -278,14 +365,9 @@ fn find_or_make(log: &Arc<LogCore>, name: &str, start: Start) -> Result<Arc<Curs
     if let Some(core) = cursors.get(name) {
         return Ok(core.clone());
     }
-    let front = log.view.front();
     let oldest = log.holding(0)?.filter(|_| start == Start::Oldest);
-    let (position, totals) = match oldest {
-        Some(segment) => (segment.header.first_sequence, segment.header.totals),
-        // After what is visible: frames being committed now are newer.
-        None if front.visible.sequence > 0 => (front.visible.sequence + 1, front.visible.totals),
-        None => (log.opening.after_sequence + 1, log.opening.totals),
-    };
+    let Place { sequence: position, totals } =
+        oldest.map_or_else(|| log.end(), |s| Place { sequence: s.header.first_sequence, totals: s.header.totals });
     let slot = Slot {
         spool_id: log.env.spool_id,
         log: log.crc,

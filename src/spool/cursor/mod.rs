@@ -1,6 +1,8 @@
 //! Cursors: durable readers of one log.
 
+pub(crate) mod editor;
 mod handle;
+pub(crate) mod seek;
 pub(crate) mod state;
 mod store;
 #[cfg(test)]
@@ -11,15 +13,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use handle::Cursor;
+pub use handle::{Commanded, Cursor};
 pub(crate) use store::{Store, Stored};
 
-use self::state::State;
+use self::seek::amount_in;
+use self::state::{Place, State};
 use super::clock::age;
 use super::core::LogCore;
 use super::env::lock;
 use super::format::Totals;
 use super::format::cursor::{Interval, Reason, Slot};
+use super::stream::Source;
 use super::{Error, Limit, Pending};
 
 /// A cursor of an open log, whether or not somebody has it open.
@@ -115,9 +119,23 @@ impl CursorCore {
         !self.orphaned.load(Ordering::Relaxed) && lock(&self.state).slot.required
     }
 
+    /// Whether it keeps frames up to this sequence from being dropped. What is only being replayed was delivered
+    /// once: it must not keep new frames out.
+    pub(crate) fn holds_up_to(&self, last: u64) -> bool {
+        self.holds() && !lock(&self.state).has_counted(last)
+    }
+
+    /// Removes its file for ever.
+    pub(crate) fn remove(&self, log: &LogCore) -> Result<(), Error> {
+        lock(&self.store).remove(&log.env)
+    }
+
     /// Durably writes position and counters, in one slot.
     pub(crate) fn flush(&self, log: &LogCore) -> Result<(), Error> {
         let mut store = lock(&self.store);
+        if store.is_removed() {
+            return Ok(());
+        }
         // Cleared before the copy is made: an ack after it sets it again.
         self.dirty.store(false, Ordering::Release);
         let front = log.view.front();
@@ -138,44 +156,31 @@ impl CursorCore {
         Ok(())
     }
 
-    /// Moves the cursor durably over everything before `first_kept`, counting in the same write what it drops; what is
-    /// in flight goes with a crash, and so it is in that write too.
-    pub(crate) fn drop_before(
-        &self,
-        log: &LogCore,
-        first_kept: u64,
-        totals: Totals,
-        reason: Reason,
-    ) -> Result<(), Error> {
-        loop {
-            let asked = lock(&self.state).counted_before(first_kept);
-            let counted = self.less_beyond(log, first_kept, totals, asked.clone())?;
-            let mut state = lock(&self.state);
-            // A reader that went on meanwhile may have passed what was just added up.
-            if state.counted_before(first_kept) == asked {
-                state.drop_before(first_kept, totals, counted, reason, log.env.clock.wall());
-                break;
-            }
-        }
+    /// Moves the cursor durably over everything before `kept`, counting in the same write what it drops; what is in
+    /// flight goes with a crash, and so it is in that write too.
+    pub(crate) fn drop_before(&self, log: &LogCore, kept: Place, reason: Reason) -> Result<(), Error> {
+        let now = log.env.clock.wall();
+        self.with_counted(log, kept, |state, counted| state.drop_before(kept, counted, reason, now))?;
         self.tell_passed(log);
         self.flush(log)
     }
 
-    /// What earlier runs counted of the frames before `below`, where the log's totals are `totals`, that this run has
-    /// not read. Intervals do not say how much is in them: that shows when what lies beyond is read.
-    pub(crate) fn counted_before(&self, log: &LogCore, below: u64, totals: Totals) -> Result<Totals, Error> {
-        let asked = lock(&self.state).counted_before(below);
-        self.less_beyond(log, below, totals, asked)
-    }
-
-    fn less_beyond(
+    /// Changes the state, given what was counted before of the frames before `end` that were not read.
+    pub(crate) fn with_counted<R>(
         &self,
         log: &LogCore,
-        below: u64,
-        totals: Totals,
-        (most, beyond): (Totals, Vec<Interval>),
-    ) -> Result<Totals, Error> {
-        Ok(if beyond.is_empty() { most } else { most - log.amount_in(below, totals, &beyond)? })
+        end: Place,
+        change: impl FnOnce(&mut State, Totals) -> R,
+    ) -> Result<R, Error> {
+        loop {
+            let asked = lock(&self.state).counted_before(end.sequence);
+            let counted = less_beyond(log, end, &asked)?;
+            let mut state = lock(&self.state);
+            // A reader that went on meanwhile may have passed what was just added up.
+            if state.counted_before(end.sequence) == asked {
+                return Ok(change(&mut state, counted));
+            }
+        }
     }
 
     /// What the log must have accepted, given that its frames end at `last` with `totals`, and that earlier runs may
@@ -185,17 +190,12 @@ impl CursorCore {
         if slot.intervals.last().is_none_or(|i| i.last <= last) {
             return Ok(totals);
         }
-        if slot.position > last {
-            return Ok(slot.position_totals + counted);
+        if slot.counted_to > last {
+            return Ok(slot.counted_totals + counted);
         }
-        let mut there = slot.intervals;
-        there.retain(|i| i.first <= last);
-        let there = if there.is_empty() {
-            Totals::default()
-        } else {
-            log.amount_in(slot.position, slot.position_totals, &there)?
-        };
-        Ok(totals + (counted - there))
+        let from = Place { sequence: slot.counted_to, totals: slot.counted_totals };
+        let there: Vec<Interval> = slot.intervals.into_iter().filter(|i| i.first <= last).collect();
+        Ok(totals + (counted - amount_in(log, from, &there)?))
     }
 
     /// What it still has to deliver. The age is that of the oldest frame in flight, else of the oldest unread.
@@ -214,8 +214,17 @@ impl CursorCore {
 
     /// Append time of the frame at the position, read from the disk.
     fn oldest_unread(&self, log: &LogCore) -> Option<u64> {
-        let (wanted, before, hint) = lock(&self.state).oldest_undone();
-        let mut stream = super::stream::Stream::new(wanted, Some(before), Some(hint));
+        let mut stream = {
+            let state = lock(&self.state);
+            let counted_to = Place { sequence: state.slot.counted_to, totals: state.slot.counted_totals };
+            match state.oldest_undone() {
+                // What is only replayed is not pending.
+                (wanted, ..) if wanted < counted_to.sequence => {
+                    super::stream::Stream::new(counted_to.sequence, Some(counted_to.totals), None)
+                }
+                (wanted, before, hint) => super::stream::Stream::new(wanted, Some(before), Some(hint)),
+            }
+        };
         stream.set_chunk(0);
         loop {
             // What cannot be read has no age; the reader itself tells why.
@@ -224,4 +233,14 @@ impl CursorCore {
             }
         }
     }
+}
+
+/// What was counted before of the frames before `end`, given what was counted at most and the intervals beyond. They do
+/// not say how much is in them: that shows when what lies beyond is read.
+pub(crate) fn less_beyond(
+    source: &dyn Source,
+    end: Place,
+    (most, beyond): &(Totals, Vec<Interval>),
+) -> Result<Totals, Error> {
+    Ok(*most - amount_in(source, end, beyond)?)
 }

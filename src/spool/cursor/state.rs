@@ -8,7 +8,9 @@
 //! done = (totals before the position - totals before the start) + done beyond the position
 //! ```
 //!
-//! Every frame is counted once: when it leaves the window, or when it is found missing.
+//! Every frame is counted once: when it leaves the window, or when it is found missing. A replay moves the position
+//! back; frames below the highest position that there ever was were counted, and are not counted again. So in a replay
+//! "the position" of the ledger is that one: `slot.counted_to`.
 //!
 //! What a limit takes while it is in flight stays in the window: its reader has it in memory. It is pending until it
 //! is acked, and dropped when its reader gives it up. Only what is written differs, because a crash takes that memory
@@ -31,13 +33,27 @@ pub(crate) struct State {
     /// What the log had accepted before `high`.
     high_totals: Totals,
     /// What a limit took lies before this sequence, where the log's totals are these: reading goes on from here.
-    pub(crate) kept: (u64, Totals),
-    /// What earlier runs counted beyond `high`: frames that they acked or found missing there.
+    pub(crate) kept: Place,
+    /// What was counted of frames from [`State::fresh`] on before this reading of them: acked or found missing there by
+    /// an earlier run, or before a replay.
     unread: Totals,
     /// Counts the times that the reading position was moved by others than the reader.
     pub(crate) moves: u64,
+    /// Those of them that were commands: what was handed out before is forgotten.
+    pub(crate) seeks: u64,
+    /// Counts the commands that moved, paused or resumed it.
+    pub(crate) commands: u64,
     /// Frames of this run that were handed out a second time.
     pub(crate) resent: u64,
+}
+
+/// A place between two frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Of the first frame after it, if there is one.
+    pub(crate) sequence: u64,
+    /// What the log had accepted before it.
+    pub(crate) totals: Totals,
 }
 
 /// A frame that was handed out.
@@ -58,12 +74,13 @@ pub(crate) struct InFlight {
 }
 
 impl State {
-    pub(crate) fn new(slot: Slot) -> Self {
+    pub(crate) fn new(mut slot: Slot) -> Self {
         let (high, high_totals) = (slot.position, slot.position_totals);
-        let kept = (high, high_totals);
-        let done = Totals { frames: 0, items: slot.done_items(), bytes: slot.done_bytes };
-        let unread = done - (slot.position_totals - slot.start_totals);
-        Self { slot, window: VecDeque::new(), high, high_totals, kept, unread, moves: 0, resent: 0 }
+        let kept = Place { sequence: high, totals: high_totals };
+        (slot.counted_to, slot.counted_totals) = slot.counted();
+        let unread = done_beyond(&slot);
+        let window = VecDeque::new();
+        Self { slot, window, high, high_totals, kept, unread, moves: 0, seeks: 0, commands: 0, resent: 0 }
     }
 
     /// What to write: what is true if this run ends now.
@@ -84,15 +101,26 @@ impl State {
         Totals { frames: 0, items: start.items.saturating_add(items), bytes: start.bytes.saturating_add(bytes) }
     }
 
-    /// What a limit took and its reader still has.
+    /// What a limit took and its reader still has, but for what was counted before.
     pub(crate) fn taken(&self) -> Totals {
-        let taken = self.window.iter().take_while(|e| e.taken.is_some()).filter(|e| e.done.is_none());
+        let taken = self.window.iter().take_while(|e| e.taken.is_some());
+        let taken = taken.filter(|e| e.done.is_none() && self.is_new(e.sequence));
         taken.fold(Totals::default(), |sum, e| sum + Totals { frames: 1, items: e.items, bytes: e.bytes })
     }
 
     /// Whether this frame is to be handed out: it is neither done nor behind.
     pub(crate) fn wants(&self, sequence: u64) -> bool {
         sequence >= self.slot.position && !self.is_done(sequence)
+    }
+
+    /// Whether this frame is pending: wanted, and not only to be replayed.
+    pub(crate) fn owes(&self, sequence: u64) -> bool {
+        self.is_new(sequence) && self.wants(sequence)
+    }
+
+    /// Whether no replay repeats this frame: it counts when it is done.
+    fn is_new(&self, sequence: u64) -> bool {
+        sequence >= self.slot.counted_to
     }
 
     fn is_done(&self, sequence: u64) -> bool {
@@ -129,11 +157,16 @@ impl State {
                     self.resent += 1;
                     self.slot.resent_items += entry.items;
                 }
-                _ => self.window.insert(at, entry),
+                _ => {
+                    if !self.is_new(entry.sequence) {
+                        self.slot.replayed_items += entry.items;
+                    }
+                    self.window.insert(at, entry);
+                }
             }
         }
         if new {
-            if self.is_done(header.sequence) {
+            if self.is_new(header.sequence) && self.is_done(header.sequence) {
                 self.unread = self.unread - (header.totals_after() - header.totals);
             }
             self.raise(header.sequence + 1, header.totals_after());
@@ -141,15 +174,15 @@ impl State {
         self.advance();
     }
 
-    /// Frames were found missing: they count as dropped, but for what earlier runs `counted` of them.
+    /// Frames were found missing: they count as dropped, but for what was `counted` of them before.
     pub(crate) fn lost(&mut self, lost: &Lost, counted: Totals, now: u64) {
         if lost.last_sequence < self.high {
             return;
         }
-        let counted = counted.min(lost.amount);
-        let range = Interval { first: lost.first_sequence, last: lost.last_sequence };
-        self.count_dropped(lost.reason, lost.amount - counted, range, now);
-        self.unread = self.unread - counted;
+        let amount = lost.amount.min(self.unread_before(lost.end()));
+        let range = Interval { first: lost.first_sequence.max(self.fresh().sequence), last: lost.last_sequence };
+        let new = self.less_counted(amount, counted);
+        self.count_dropped(lost.reason, new, range, now);
         self.raise(lost.last_sequence + 1, lost.totals);
         self.finish(lost.first_sequence, lost.last_sequence);
         self.advance();
@@ -161,43 +194,125 @@ impl State {
         let last = last.min(self.high.saturating_sub(1));
         let from = self.window.partition_point(|e| e.sequence < first);
         let to = self.window.partition_point(|e| e.sequence <= last).max(from);
-        let items = self.window.range(from..to).map(|e| e.items).sum();
+        let counted_to = self.slot.counted_to;
+        let is_new = |e: &&InFlight| e.sequence >= counted_to;
+        let items = self.window.range(from..to).filter(is_new).map(|e| e.items).sum();
         let mut parked = parked.min(items);
         if self.slot.intervals.len() >= MAX_INTERVALS && from > 0 {
             for entry in self.window.range_mut(from..to) {
-                let share = parked.min(entry.items);
+                let share = if entry.sequence < counted_to { 0 } else { parked.min(entry.items) };
                 entry.done = Some(share);
                 parked -= share;
             }
             return items;
         }
-        let bytes = self.window.drain(from..to).map(|e| e.bytes).sum();
+        let bytes = self.window.range(from..to).filter(is_new).map(|e| e.bytes).sum();
+        self.window.drain(from..to);
         self.count_done(items, bytes, parked);
         self.finish(first.max(self.slot.position), last);
         self.advance();
         items
     }
 
-    /// Everything before `first_kept`, where the log's totals are `totals`, goes. What was not read there is dropped,
-    /// but for what earlier runs `counted` of it. What is in flight is left to its reader.
-    pub(crate) fn drop_before(&mut self, first_kept: u64, totals: Totals, counted: Totals, reason: Reason, now: u64) {
-        for entry in self.window.iter_mut().take_while(|e| e.sequence < first_kept) {
+    /// Everything before `kept` goes. What was not read there is dropped, but for what was `counted` of it before. What
+    /// is in flight is left to its reader.
+    pub(crate) fn drop_before(&mut self, kept: Place, counted: Totals, reason: Reason, now: u64) {
+        for entry in self.window.iter_mut().take_while(|e| e.sequence < kept.sequence) {
             entry.taken.get_or_insert(reason);
         }
-        if self.high < first_kept {
-            let unread = Interval { first: self.high, last: first_kept - 1 };
-            let amount = totals - self.high_totals;
-            let counted = counted.min(amount);
-            self.count_dropped(reason, amount - counted, unread, now);
-            self.unread = self.unread - counted;
-            self.raise(first_kept, self.high_totals.max(totals));
-            self.finish(unread.first, unread.last);
+        if self.high < kept.sequence {
+            let unread = Interval { first: self.fresh().sequence, last: kept.sequence - 1 };
+            let new = self.less_counted(self.unread_before(kept), counted);
+            self.count_dropped(reason, new, unread, now);
+            self.pass_unread(kept);
         }
-        if first_kept > self.kept.0 {
-            self.kept = (first_kept, totals);
+        if kept.sequence > self.kept.sequence {
+            self.kept = kept;
             self.moves += 1;
         }
         self.advance();
+    }
+
+    /// Moves to this place by command; `counted` is for a place ahead, as in [`State::drop_before`]. Forward, what was
+    /// not done counts as skipped: that is answered. Back, what lies between is read again and not counted again.
+    ///
+    /// What was handed out and is not acked is forgotten: its acks count no more. So what a limit took of it is
+    /// dropped.
+    pub(crate) fn seek(&mut self, to: Place, counted: Totals, now: u64) -> Totals {
+        self.commands += 1;
+        if to.sequence == self.slot.position {
+            return Totals::default();
+        }
+        self.moves += 1;
+        self.seeks += 1;
+        self.give_up(now);
+        let skipped = if to.sequence >= self.slot.position { self.skip(to, counted) } else { self.replay(to) };
+        self.kept = to;
+        skipped
+    }
+
+    fn skip(&mut self, to: Place, counted: Totals) -> Totals {
+        let end = self.window.partition_point(|e| e.sequence < to.sequence);
+        let gone: Vec<InFlight> = self.window.drain(..end).collect();
+        let counted_to = self.slot.counted_to;
+        let mut skipped = Totals::default();
+        for entry in gone.iter().filter(|e| e.sequence >= counted_to) {
+            match entry.done {
+                Some(parked) => self.count_done(entry.items, entry.bytes, parked),
+                None => skipped = skipped + Totals { frames: 1, items: entry.items, bytes: entry.bytes },
+            }
+        }
+        if self.high < to.sequence {
+            skipped = skipped + self.less_counted(self.unread_before(to), counted);
+            self.pass_unread(to);
+        }
+        self.slot.skipped_items += skipped.items;
+        self.slot.done_bytes += skipped.bytes;
+        self.finish(self.slot.position, to.sequence.saturating_sub(1));
+        self.advance();
+        skipped
+    }
+
+    fn replay(&mut self, to: Place) -> Totals {
+        self.window.clear();
+        let counted_to = self.slot.counted_to;
+        self.slot.intervals.retain(|i| i.last >= counted_to);
+        if let Some(first) = self.slot.intervals.first_mut() {
+            first.first = first.first.max(counted_to);
+        }
+        (self.slot.position, self.slot.position_totals) = (to.sequence, to.totals);
+        (self.slot.hint_segment, self.slot.hint_offset) = (0, 0);
+        self.raise(to.sequence, to.totals);
+        // All that is counted beyond is to be read again.
+        self.unread = done_beyond(&self.slot);
+        Totals::default()
+    }
+
+    /// Where frames begin that were neither read nor, before a replay, counted.
+    pub(crate) fn fresh(&self) -> Place {
+        match self.high < self.slot.counted_to {
+            true => Place { sequence: self.slot.counted_to, totals: self.slot.counted_totals },
+            false => Place { sequence: self.high, totals: self.high_totals },
+        }
+    }
+
+    /// How much lies before this place that was neither read nor, before a replay, counted.
+    fn unread_before(&self, end: Place) -> Totals {
+        let fresh = self.fresh();
+        if end.sequence > fresh.sequence { end.totals - fresh.totals } else { Totals::default() }
+    }
+
+    /// What of an unread amount counts now that it is passed: all but what was `counted` of it before.
+    fn less_counted(&mut self, amount: Totals, counted: Totals) -> Totals {
+        let counted = counted.min(amount);
+        self.unread = self.unread - counted;
+        amount - counted
+    }
+
+    fn pass_unread(&mut self, to: Place) {
+        let first = self.high;
+        self.raise(to.sequence, self.high_totals.max(to.totals));
+        self.finish(first, to.sequence - 1);
     }
 
     /// The reader has nothing in memory any more: what a limit took of it is dropped. True when that was anything.
@@ -205,7 +320,8 @@ impl State {
         let is_gone = |e: &InFlight| e.taken.is_some() && e.done.is_none();
         let gone: Vec<InFlight> = self.window.iter().filter(|e| is_gone(e)).copied().collect();
         self.window.retain(|e| !is_gone(e));
-        for entry in &gone {
+        let counted_to = self.slot.counted_to;
+        for entry in gone.iter().filter(|e| e.sequence >= counted_to) {
             let amount = Totals { frames: 1, items: entry.items, bytes: entry.bytes };
             let range = Interval { first: entry.sequence, last: entry.sequence };
             self.count_dropped(entry.taken.unwrap_or(Reason::Other), amount, range, now);
@@ -214,20 +330,32 @@ impl State {
         !gone.is_empty()
     }
 
-    /// What earlier runs counted of the frames from `high` up to `below`: at most so much, less what is done in these
-    /// intervals, which lie beyond. Nothing when none of their intervals reaches in there.
+    /// What was counted before of the frames that were not read, up to `below`: at most so much, less what is done in
+    /// these intervals, which lie beyond. Nothing when no interval of what was not read reaches in there.
     pub(crate) fn counted_before(&self, below: u64) -> (Totals, Vec<Interval>) {
-        let reaches_in = |i: &Interval| i.last >= self.high && i.first < below;
-        if !self.slot.intervals.iter().any(reaches_in) {
+        let fresh = self.fresh().sequence;
+        let reaches_in = |i: &Interval| i.last >= fresh && i.first < below;
+        if below <= fresh || !self.slot.intervals.iter().any(reaches_in) {
             return (Totals::default(), Vec::new());
         }
         let beyond = self.slot.intervals.iter().filter(|i| i.last >= below);
         (self.unread, beyond.map(|i| Interval { first: i.first.max(below), last: i.last }).collect())
     }
 
-    /// The slot, and what earlier runs counted of what this one has not read.
+    /// The slot, and what was counted before of what was not read.
     pub(crate) fn counted(&self) -> (Slot, Totals) {
         (self.slot.clone(), self.unread)
+    }
+
+    /// Whether every frame up to this sequence was done at some time, replayed or not.
+    pub(crate) fn has_counted(&self, last: u64) -> bool {
+        let counted_to = self.slot.counted_to;
+        counted_to > last || self.slot.intervals.iter().any(|i| i.first <= counted_to && i.last >= last)
+    }
+
+    /// What a replay still has to hand out, what it has in flight included.
+    pub(crate) fn replaying(&self) -> Totals {
+        self.slot.counted_totals - self.slot.position_totals
     }
 
     /// Where reading goes on after a rewind: sequence, totals before it, and where the frame is.
@@ -244,9 +372,9 @@ impl State {
         self.window.get(at).filter(|e| e.sequence == sequence).copied()
     }
 
-    /// Append time of the oldest frame in flight.
+    /// Append time of the oldest frame in flight that is not only replayed.
     pub(crate) fn oldest_time(&self) -> Option<u64> {
-        self.window.front().map(|e| e.time)
+        self.window.iter().find(|e| self.is_new(e.sequence)).map(|e| e.time)
     }
 
     fn count_done(&mut self, items: u64, bytes: u64, parked: u64) {
@@ -286,7 +414,9 @@ impl State {
     fn advance(&mut self) {
         while let Some((entry, parked)) = self.window.front().and_then(|e| Some((*e, e.done?))) {
             self.window.pop_front();
-            self.count_done(entry.items, entry.bytes, parked);
+            if self.is_new(entry.sequence) {
+                self.count_done(entry.items, entry.bytes, parked);
+            }
         }
         let (position, totals) = match self.window.front() {
             Some(e) => {
@@ -299,7 +429,9 @@ impl State {
             self.slot.position = position;
             self.slot.position_totals = totals;
         }
-        self.slot.counted_to = self.slot.counted_to.max(self.high);
+        if self.slot.position >= self.slot.counted_to {
+            (self.slot.counted_to, self.slot.counted_totals) = (self.slot.position, self.slot.position_totals);
+        }
         let position = self.slot.position;
         self.slot.intervals.retain(|i| i.last >= position);
         if let Some(first) = self.slot.intervals.first_mut() {
@@ -310,8 +442,14 @@ impl State {
     /// With nothing done beyond the position, what is done is what lies before it.
     #[cfg(test)]
     pub(crate) fn closes(&self) -> bool {
-        let passed = (self.slot.position_totals - self.slot.start_totals).items;
+        let passed = (self.slot.counted_totals - self.slot.start_totals).items;
         let marked = self.window.iter().any(|e| e.done.is_some());
         !self.slot.intervals.is_empty() || marked || self.slot.done_items() == passed
     }
+}
+
+/// What is done beyond the highest position that there ever was.
+fn done_beyond(slot: &Slot) -> Totals {
+    let done = Totals { frames: 0, items: slot.done_items(), bytes: slot.done_bytes };
+    done - (slot.counted().1 - slot.start_totals)
 }

@@ -15,6 +15,8 @@ pub(crate) struct Store {
     path: PathBuf,
     /// `None` after a failed write or sync: that file is never written again, the next write makes another.
     file: Option<Arc<dyn DiskFile>>,
+    /// The cursor is no more: a late write must not bring its file back.
+    removed: bool,
 }
 
 /// What a cursor's file held.
@@ -49,7 +51,22 @@ impl Store {
 
     /// For the file at `path`, which may not exist yet.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
+        Self { path, file: None, removed: false }
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed
+    }
+
+    /// Durably removes the file. After an error it may or may not be there.
+    pub(crate) fn remove(&mut self, env: &Env) -> Result<(), Error> {
+        match env.remove(&self.path) {
+            Err(e) if !e.is_not_found() => return Err(e),
+            _ => {}
+        }
+        (self.removed, self.file) = (true, None);
+        // The name itself: else it could be back after a crash, and hold data again.
+        self.path.parent().map_or(Ok(()), |dir| env.sync_dir(dir))
     }
 
     pub(crate) fn path(&self) -> &Path {

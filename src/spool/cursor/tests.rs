@@ -1,5 +1,7 @@
 //! The pure state of a cursor against a simple model: a list of frames and what became of each.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -8,7 +10,7 @@ use super::super::format::cursor::{MAX_INTERVALS, Reason, Slot};
 use super::super::format::frame::{FrameHeader, kind};
 use super::super::stream::{Lost, Met};
 use super::super::walk::FoundFrame;
-use super::state::State;
+use super::state::{Place, State};
 
 const NOW: u64 = 1;
 
@@ -20,8 +22,18 @@ enum Fate {
     /// In flight when a limit took it.
     Taken,
     Done,
+    Skipped,
     Dropped,
     Missing,
+}
+
+/// What became of a frame that is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Waiting,
+    InFlight,
+    /// In flight when a limit took it.
+    Taken,
 }
 
 /// A log of frames with one to four items each; every seventh sequence is a declared gap, some frames are missing.
@@ -29,6 +41,9 @@ struct Model {
     state: State,
     fates: Vec<(u64, Fate)>,
     next: usize,
+    /// Counted once, and to be handed out again.
+    again: BTreeMap<u64, Again>,
+    replayed: u64,
 }
 
 fn items(sequence: u64) -> u32 {
@@ -38,6 +53,10 @@ fn items(sequence: u64) -> u32 {
 fn before(sequence: u64) -> Totals {
     let frames = (1..sequence).filter(|s| s % 7 != 0);
     frames.fold(Totals::default(), |t, s| t + Totals::frame(items(s), s))
+}
+
+fn place(sequence: u64) -> Place {
+    Place { sequence, totals: before(sequence) }
 }
 
 fn met(sequence: u64) -> Met {
@@ -58,7 +77,8 @@ impl Model {
     fn new(missing: &[u64]) -> Self {
         let fate = |s: u64| if missing.contains(&s) { Fate::Missing } else { Fate::Unread };
         let fates = (1..60).filter(|s| s % 7 != 0).map(|s| (s, fate(s))).collect();
-        Self { state: State::new(Slot { position: 1, start: 1, ..Slot::default() }), fates, next: 0 }
+        let state = State::new(Slot { position: 1, start: 1, ..Slot::default() });
+        Self { state, fates, next: 0, again: BTreeMap::new(), replayed: 0 }
     }
 
     /// Reads on, as a stream does: missing frames show when the next one comes.
@@ -79,7 +99,12 @@ impl Model {
             self.fates[at].1 = Fate::InFlight;
         }
         let wanted = self.state.wants(sequence);
-        assert_eq!(wanted, self.fates[at].1 == Fate::InFlight, "{sequence}: {:?}", self.fates[at].1);
+        let expected = self.fates[at].1 == Fate::InFlight || self.again.contains_key(&sequence);
+        assert_eq!(wanted, expected, "{sequence}: {:?}", self.fates[at].1);
+        if let Some(again @ Again::Waiting) = self.again.get_mut(&sequence) {
+            *again = Again::InFlight;
+            self.replayed += u64::from(items(sequence));
+        }
         self.state.read(&met(sequence));
         self.next = at + 1;
     }
@@ -90,6 +115,7 @@ impl Model {
         for (_, fate) in self.fates.iter_mut().filter(|(s, f)| range(*s) && is_open(*f)) {
             *fate = Fate::Done;
         }
+        self.again.retain(|s, again| !range(*s) || *again == Again::Waiting);
         self.state.ack(first, last, 0);
     }
 
@@ -104,9 +130,10 @@ impl Model {
         for (_, fate) in self.fates.iter_mut().filter(|(_, f)| *f == Fate::Taken) {
             *fate = Fate::Dropped;
         }
+        self.again.retain(|_, again| *again != Again::Taken);
     }
 
-    /// What earlier runs counted of what is not read yet: what is missing beyond was counted with its interval.
+    /// What was counted before of what is not read yet: what is missing beyond was counted with its interval.
     fn counted_before(&self, below: u64) -> Totals {
         let (most, beyond) = self.state.counted_before(below);
         let beyond = self.fates.iter().filter(|(s, _)| beyond.iter().any(|i| i.first <= *s && *s <= i.last));
@@ -115,7 +142,7 @@ impl Model {
 
     fn drop_before(&mut self, first_kept: u64) {
         let counted = self.counted_before(first_kept);
-        self.state.drop_before(first_kept, before(first_kept), counted, Reason::Full, NOW);
+        self.state.drop_before(place(first_kept), counted, Reason::Full, NOW);
         for (_, fate) in self.fates.iter_mut().filter(|(s, _)| *s < first_kept) {
             *fate = match *fate {
                 Fate::Unread => Fate::Dropped,
@@ -123,9 +150,49 @@ impl Model {
                 other => other,
             };
         }
+        self.again.retain(|s, again| *s >= first_kept || *again != Again::Waiting);
+        for (_, again) in self.again.range_mut(..first_kept) {
+            *again = Again::Taken;
+        }
         // Reading goes on where it was, or after what is gone.
         let kept = self.fates.iter().position(|(s, _)| *s >= first_kept).unwrap_or(self.fates.len());
         self.next = self.next.max(kept);
+    }
+
+    fn seek(&mut self, to: u64) {
+        let counted = self.counted_before(to);
+        let stays = to == self.state.slot.position;
+        // What is moved is what its reader holds nothing of any more.
+        let Slot { position, counted_to, .. } = self.state.on_disk(NOW);
+        self.state.seek(place(to), counted, NOW);
+        if stays {
+            return;
+        }
+        self.lose_taken();
+        if to < position {
+            self.replay(to, counted_to);
+        } else {
+            for (_, fate) in self.fates.iter_mut().filter(|(s, _)| *s < to) {
+                if matches!(fate, Fate::Unread | Fate::InFlight) {
+                    *fate = Fate::Skipped;
+                }
+            }
+            self.again.retain(|s, _| *s >= to);
+        }
+        self.rewind();
+    }
+
+    fn replay(&mut self, to: u64, counted_to: u64) {
+        for (sequence, fate) in &mut self.fates {
+            match fate {
+                Fate::InFlight => *fate = Fate::Unread,
+                Fate::Unread | Fate::Missing => {}
+                _ if (to..counted_to).contains(sequence) => {
+                    self.again.insert(*sequence, Again::Waiting);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// A new run from what is on disk.
@@ -136,6 +203,7 @@ impl Model {
             *fate = Fate::Unread;
         }
         self.lose_taken();
+        self.again.values_mut().for_each(|again| *again = Again::Waiting);
         self.rewind();
     }
 
@@ -143,6 +211,15 @@ impl Model {
         self.check_slot(&self.state.slot, false);
         self.check_slot(&self.state.on_disk(NOW), true);
         assert!(self.state.closes());
+    }
+
+    /// What is done is what lies before the highest position, and what the intervals beyond it hold.
+    fn check_ledger(&self, slot: &Slot) {
+        let (counted_to, counted_totals) = slot.counted();
+        let beyond = |s: u64| s >= counted_to && slot.intervals.iter().any(|i| i.first <= s && s <= i.last);
+        let beyond = self.fates.iter().filter(|(s, _)| beyond(*s));
+        let done = beyond.fold(counted_totals, |t, (s, _)| t + Totals::frame(items(*s), *s));
+        assert_eq!((slot.done_items(), slot.done_bytes), (done.items, done.bytes), "{slot:?}");
     }
 
     /// In memory what a limit took in flight is pending; on disk it is dropped.
@@ -153,11 +230,19 @@ impl Model {
         assert_eq!(slot.delivered_items, sum(Fate::Done), "{slot:?}");
         let dropped: u64 = slot.dropped.iter().map(|d| d.items).sum();
         let wanted = sum(Fate::Dropped) + if is_on_disk { sum(Fate::Taken) } else { 0 };
-        assert!(dropped >= wanted && dropped <= wanted + sum(Fate::Missing), "{slot:?}");
+        assert!(dropped >= wanted && slot.skipped_items >= sum(Fate::Skipped), "{slot:?}");
+        assert!(dropped + slot.skipped_items <= wanted + sum(Fate::Skipped) + sum(Fate::Missing), "{slot:?}");
+        assert_eq!(slot.replayed_items, self.replayed, "{slot:?}");
+        self.check_ledger(slot);
         let open = |f: Fate| matches!(f, Fate::Unread | Fate::InFlight) || (f == Fate::Taken && !is_on_disk);
         if let Some((first, _)) = self.fates.iter().find(|(_, f)| open(*f)) {
-            assert!(slot.position <= *first, "{} was passed: {slot:?}", first);
+            assert!(slot.position.max(slot.counted_to) <= *first, "{} was passed: {slot:?}", first);
         }
+        let waits = |again: &Again| *again != Again::Taken || !is_on_disk;
+        if let Some((first, _)) = self.again.iter().find(|(_, again)| waits(again)) {
+            assert!(slot.position <= *first, "{} is not replayed: {slot:?}", first);
+        }
+        assert_eq!(slot.counted_totals, before(slot.counted_to), "{slot:?}");
         assert_eq!(slot.position_totals, before(slot.position), "{slot:?}");
         assert!(slot.intervals.windows(2).all(|w| w[0].last + 1 < w[1].first), "{slot:?}");
     }
@@ -169,6 +254,7 @@ enum Do {
     Ack(u64, u64),
     Rewind,
     Drop(u64),
+    Seek(u64),
     Restart,
 }
 
@@ -178,7 +264,8 @@ fn doing() -> impl Strategy<Value = Do> {
         5 => (1..60_u64, 0..6_u64).prop_map(|(first, more)| Do::Ack(first, first + more)),
         1 => Just(Do::Rewind),
         1 => (1..60_u64).prop_map(Do::Drop),
-        1 => Just(Do::Restart),
+        2 => (1..60_u64).prop_map(Do::Seek),
+        2 => Just(Do::Restart),
     ]
 }
 
@@ -196,11 +283,35 @@ proptest! {
                 Do::Rewind => model.rewind(),
                 Do::Drop(first_kept) if first_kept > model.state.slot.position => model.drop_before(first_kept),
                 Do::Drop(_) => {}
+                Do::Seek(to) => model.seek(to),
                 Do::Restart => model.restart(),
             }
             model.check();
         }
     }
+}
+
+#[test]
+fn what_was_acked_in_a_replay_is_no_part_of_what_was_counted_beyond_it() {
+    let mut model = Model::new(&[]);
+    for _ in 0..12 {
+        model.read();
+    }
+    model.ack(1, 6);
+    model.ack(10, 11);
+    model.seek(1);
+    for _ in 0..5 {
+        model.read();
+    }
+    model.ack(3, 4);
+    model.restart();
+    model.check();
+    for _ in 0..5 {
+        model.read();
+    }
+    // Over frames that wait, and over those of them that were acked before the replay.
+    model.drop_before(15);
+    model.check();
 }
 
 #[test]

@@ -50,7 +50,11 @@ layout! {
         REPLAYED_ITEMS: 232, 8;
         DROPPED: 240, 512;
         INTERVALS_CRC: 752, 4;
-        RESERVED: 756, 264;
+        RESERVED: 756, 4;
+        COUNTED_FRAMES: 760, 8;
+        COUNTED_ITEMS: 768, 8;
+        COUNTED_BYTES: 776, 8;
+        RESERVED_2: 784, 236;
         CRC: 1020, 4;
     }
 }
@@ -73,6 +77,8 @@ layout! {
 pub(crate) mod flags {
     /// The cursor holds data.
     pub(crate) const REQUIRED: u16 = 1;
+    /// Nothing is handed out until it is resumed.
+    pub(crate) const PAUSED: u16 = 2;
 }
 
 /// Why items were dropped before a cursor delivered them. The numbers are on disk.
@@ -209,6 +215,8 @@ pub(crate) struct Interval {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Slot {
     pub(crate) required: bool,
+    /// By command; it outlives restarts.
+    pub(crate) paused: bool,
     pub(crate) spool_id: u128,
     /// The run that wrote it.
     pub(crate) epoch: u64,
@@ -230,8 +238,11 @@ pub(crate) struct Slot {
     pub(crate) synced_totals: Totals,
     /// When an exporter last had it open, nanoseconds since 1970.
     pub(crate) last_seen: u64,
-    /// Frames below it were counted once already; a replay does not count them again.
+    /// The highest position that it ever had. Frames below it were counted once already; a replay does not count
+    /// them again.
     pub(crate) counted_to: u64,
+    /// What the log had accepted before that.
+    pub(crate) counted_totals: Totals,
     pub(crate) delivered_items: u64,
     pub(crate) parked_items: u64,
     pub(crate) skipped_items: u64,
@@ -254,12 +265,23 @@ impl Slot {
             .fold(0, u64::saturating_add)
     }
 
+    /// The first frame that no replay repeats, and what the log had accepted before it.
+    pub(crate) fn counted(&self) -> (u64, Totals) {
+        // No frame lies between the two: the same place, and as files without these fields have it.
+        match self.counted_totals.frames > self.position_totals.frames {
+            true => (self.counted_to, self.counted_totals),
+            false => (self.position, self.position_totals),
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let count = self.intervals.len().min(MAX_INTERVALS);
         let mut b = vec![0; slot::LEN + count * INTERVAL_LEN];
         b[slot::MAGIC].copy_from_slice(MAGIC);
         put(&mut b, slot::VERSION, u64::from(super::VERSION));
-        put(&mut b, slot::FLAGS, u64::from(if self.required { flags::REQUIRED } else { 0 }));
+        let flag = |set: bool, flag: u16| if set { flag } else { 0 };
+        let flags = flag(self.required, flags::REQUIRED) | flag(self.paused, flags::PAUSED);
+        put(&mut b, slot::FLAGS, u64::from(flags));
         put(&mut b, slot::INTERVALS, count as u64);
         put_id(&mut b, slot::SPOOL_ID, self.spool_id);
         put(&mut b, slot::EPOCH, self.epoch);
@@ -276,6 +298,7 @@ impl Slot {
         put_totals(&mut b, slot::SYNCED_FRAMES.start, self.synced_totals);
         put(&mut b, slot::LAST_SEEN, self.last_seen);
         put(&mut b, slot::COUNTED_TO, self.counted_to);
+        put_totals(&mut b, slot::COUNTED_FRAMES.start, self.counted_totals);
         put(&mut b, slot::DELIVERED_ITEMS, self.delivered_items);
         put(&mut b, slot::PARKED_ITEMS, self.parked_items);
         put(&mut b, slot::SKIPPED_ITEMS, self.skipped_items);
@@ -314,6 +337,7 @@ impl Slot {
         }
         Ok(Self {
             required: get(b, slot::FLAGS) & u64::from(flags::REQUIRED) != 0,
+            paused: get(b, slot::FLAGS) & u64::from(flags::PAUSED) != 0,
             spool_id: get_id(b, slot::SPOOL_ID),
             epoch: get(b, slot::EPOCH),
             log: get(b, slot::LOG) as u32,
@@ -329,6 +353,7 @@ impl Slot {
             synced_totals: get_totals(b, slot::SYNCED_FRAMES.start),
             last_seen: get(b, slot::LAST_SEEN),
             counted_to: get(b, slot::COUNTED_TO),
+            counted_totals: get_totals(b, slot::COUNTED_FRAMES.start),
             delivered_items: get(b, slot::DELIVERED_ITEMS),
             parked_items: get(b, slot::PARKED_ITEMS),
             skipped_items: get(b, slot::SKIPPED_ITEMS),

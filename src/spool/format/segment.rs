@@ -231,6 +231,14 @@ impl Footer {
         })
     }
 
+    /// Whether bytes that are no footer of this segment were one: a recycled file may end in another's.
+    pub(crate) fn is_damaged(bytes: &[u8], segment_id: u64, epoch: u64) -> bool {
+        let Some(b) = bytes.get(..footer::LEN) else { return false };
+        let is_mine =
+            [b.starts_with(FOOTER_MAGIC), get(b, footer::SEGMENT_ID) == segment_id, get(b, footer::EPOCH) == epoch];
+        is_mine.into_iter().filter(|is| *is).count() >= 2
+    }
+
     /// The epoch that a footer claims, unchecked: a hint for a file whose header is lost.
     pub(crate) fn claimed_epoch(bytes: &[u8]) -> Option<u64> {
         let b = bytes.get(..footer::LEN)?;

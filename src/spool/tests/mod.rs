@@ -8,6 +8,7 @@ mod faults;
 mod kill;
 mod ledger;
 mod limit;
+mod seek;
 mod sim;
 mod space;
 mod story;

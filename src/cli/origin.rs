@@ -1,4 +1,4 @@
-//! `--from`: where reading starts.
+//! `--from` and `--to`: a place in a log.
 
 use std::str::FromStr;
 
@@ -8,10 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::spool::From;
 
-/// Where reading starts.
+/// A place in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     Oldest,
+    Newest,
     Sequence(u64),
     /// When a record was written to its log, nanoseconds since 1970.
     Time(u64),
@@ -21,14 +22,17 @@ impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "oldest" {
-            return Ok(Self::Oldest);
+        match text {
+            "oldest" => return Ok(Self::Oldest),
+            "newest" => return Ok(Self::Newest),
+            _ => {}
         }
         if let Ok(sequence) = text.parse() {
             return Ok(Self::Sequence(sequence));
         }
         let time = time(text).ok_or_else(|| {
-            "not `oldest`, a sequence, a time such as 2026-05-07T00:11:49Z, or a time ago such as 15m".to_owned()
+            "not `oldest`, `newest`, a sequence, a time such as 2026-05-07T00:11:49Z, or a time ago such as 15m"
+                .to_owned()
         })?;
         u64::try_from(time.as_nanosecond()).map(Self::Time).map_err(|_| "a time before 1970".to_owned())
     }
@@ -50,6 +54,7 @@ impl std::convert::From<Origin> for From {
     fn from(origin: Origin) -> Self {
         match origin {
             Origin::Oldest => Self::Oldest,
+            Origin::Newest => Self::End,
             Origin::Sequence(sequence) => Self::Sequence(sequence),
             Origin::Time(nanos) => Self::TimeUnixNanos(nanos),
         }

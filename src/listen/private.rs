@@ -1,0 +1,78 @@
+//! A Unix socket in a directory of ours, for the user who owns it and for nobody else.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Longer paths do not fit into a socket's address (108 bytes, the last a zero).
+const MAX_PATH: usize = 100;
+
+/// Listens on a socket of mode 0600, non-blocking. One that a process left that is gone is replaced: who calls this
+/// must hold the lock of the directory.
+///
+/// # Errors
+/// What making a file in that directory answers.
+#[allow(clippy::disallowed_methods, reason = "a socket's name is not data: nothing is synced")]
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!("~{name}"));
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = with_short(&new, |path| UnixListener::bind(path))?;
+    // Before it has its name: nobody else may connect, not even for a moment.
+    std::fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+    std::fs::rename(&new, path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Connects to such a socket.
+///
+/// # Errors
+/// Not found or refused when nobody listens there; permission denied when it is another user's.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    with_short(path, |path| UnixStream::connect(path))
+}
+
+/// Removes the socket's name, if it is there.
+#[allow(clippy::disallowed_methods, reason = "a socket's name is not data: nothing is synced")]
+pub fn remove(path: &Path) {
+    // One that stays is replaced at the next start.
+    std::fs::remove_file(path).unwrap_or_default();
+}
+
+/// Uses a path that fits into an address: a long one through its open directory.
+fn with_short<T>(path: &Path, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    if path.as_os_str().len() <= MAX_PATH {
+        return with(path);
+    }
+    let directory = File::open(path.parent().unwrap_or(Path::new(".")))?;
+    let through = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    with(&through.join(path.file_name().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_and_a_socket_that_was_left_are_no_trouble() {
+        let home = tempfile::tempdir().unwrap();
+        let deep = home.path().join("d".repeat(150));
+        std::fs::create_dir(&deep).unwrap();
+        let path = deep.join("control.sock");
+        drop(listen(&path).unwrap());
+        assert_eq!(connect(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = listen(&path).unwrap();
+        connect(&path).unwrap();
+        let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        remove(&path);
+        assert_eq!(connect(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

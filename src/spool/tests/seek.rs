@@ -1,0 +1,329 @@
+//! Moving, pausing and removing cursors: in a log of this process, and in files that nobody owns.
+
+use super::*;
+use crate::spool::{CursorInspection, CursorOptions, Durability, Editor, Limit, LogOptions, OnFull};
+
+fn seen(bench: &Bench) -> CursorInspection {
+    let inspection = bench.reader().inspect().unwrap();
+    inspection.logs[0].cursors.iter().find(|c| c.name == "c").unwrap().clone()
+}
+
+#[track_caller]
+fn closes(bench: &Bench) {
+    let verification = bench.reader().verify(&mut |_, _| {}).unwrap();
+    assert!(verification.logs[0].ledger_closes, "{:?}", seen(bench));
+    let cursor = seen(bench);
+    let done = cursor.delivered_items + cursor.parked_items + cursor.skipped_items;
+    let dropped: u64 = cursor.dropped_items.iter().map(|(_, n)| n).sum();
+    assert_eq!(cursor.accepted_items, done + dropped + cursor.pending.items, "{cursor:?}");
+}
+
+fn deliver(c: &mut Cursor) -> Vec<u64> {
+    let frames = drain(c);
+    if let (Some(first), Some(last)) = (frames.first(), frames.last()) {
+        c.ack(first.sequence, last.sequence, 0).unwrap();
+    }
+    numbers(&frames)
+}
+
+#[test]
+fn a_replay_hands_out_again_what_was_delivered_and_counts_it_once() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    let sequences = append(&log, 0..300, 1000);
+    let mut c = cursor(&log, "c");
+    assert_eq!(deliver(&mut c).len(), 300);
+    let moved = c.seek(From::Sequence(sequences[100])).unwrap();
+    assert_eq!((moved.from_sequence, moved.to_sequence), (sequences[299] + 1, sequences[100]));
+    assert_eq!((moved.skipped_items, moved.replayed_items, moved.oldest_sequence), (0, 200, Some(sequences[0])));
+    // Half of it, then a crash.
+    let half = c.next_batch(100_000).unwrap().unwrap().frames;
+    assert_eq!(numbers(&half), (100..200).collect::<Vec<_>>());
+    c.ack(half[0].sequence, half[99].sequence, 0).unwrap();
+    c.flush().unwrap();
+    drop(c);
+    let log = bench.crash();
+    append(&log, 300..310, 1000);
+    let mut c = cursor(&log, "c");
+    assert_eq!(c.pending().items, 10, "what is replayed is not pending");
+    assert_eq!(deliver(&mut c), (200..310).collect::<Vec<_>>());
+    c.flush().unwrap();
+    drop(c);
+    bench.reopen();
+    let cursor = seen(&bench);
+    assert_eq!((cursor.delivered_items, cursor.replayed_items, cursor.replaying_items), (310, 200, 0));
+    closes(&bench);
+}
+
+#[test]
+fn a_move_forward_counts_what_it_skips() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    let sequences = append(&log, 0..100, 1000);
+    let mut c = cursor(&log, "c");
+    let first = c.next_batch(10_000).unwrap().unwrap().frames;
+    c.ack(first[0].sequence, first[4].sequence, 0).unwrap();
+    let planned = log.try_seek("c", From::Sequence(sequences[50])).unwrap();
+    let moved = log.seek("c", From::Sequence(sequences[50])).unwrap();
+    assert_eq!(planned, moved);
+    assert_eq!(moved.skipped_items, 45);
+    assert_eq!(c.take_commanded(), Some(super::super::Commanded { paused: false, moved: true }));
+    c.ack(first[5].sequence, first[9].sequence, 0).unwrap();
+    assert_eq!(deliver(&mut c), (50..100).collect::<Vec<_>>());
+    c.flush().unwrap();
+    drop(c);
+    bench.reopen();
+    assert_eq!((seen(&bench).delivered_items, seen(&bench).skipped_items), (55, 45));
+    closes(&bench);
+}
+
+#[test]
+fn a_replay_over_a_frame_that_was_lost_meanwhile_does_not_count_it_again() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..100, 1000);
+    let mut c = cursor(&log, "c");
+    deliver(&mut c);
+    drop(c);
+    bench.reopen();
+    drop(bench.spool.take());
+    #[allow(clippy::disallowed_methods, reason = "the test is the damage")]
+    std::fs::remove_file(&bench.segments()[0]).unwrap();
+    let log = bench.open();
+    let mut c = cursor(&log, "c");
+    let moved = c.seek(From::Oldest).unwrap();
+    let replayed = deliver(&mut c);
+    assert_eq!(moved.replayed_items, replayed.len() as u64);
+    assert!(replayed.len() < 100 && replayed.ends_with(&[99]));
+    drop(c);
+    bench.reopen();
+    assert_eq!((seen(&bench).delivered_items, seen(&bench).dropped_items.len()), (100, 0));
+    closes(&bench);
+}
+
+#[test]
+fn a_replay_does_not_keep_new_frames_out_of_a_full_log() {
+    let mut bench = Bench::with(|o| o.log.max_size = Some(512 << 10));
+    let log = bench.log();
+    append(&log, 0..250, 1000);
+    let mut c = cursor(&log, "c");
+    deliver(&mut c);
+    c.seek(From::Oldest).unwrap();
+    // Far more than fits: nothing of it is refused.
+    let mut next = 250;
+    while next < 1500 {
+        append(&log, next..next + 50, 1000);
+        next += 50;
+        let delivered: Vec<Frame> = drain(&mut c).into_iter().filter(|f| number(&f.payload) >= 250).collect();
+        if let Some(last) = delivered.last() {
+            c.ack(delivered[0].sequence, last.sequence, 0).unwrap();
+            c.flush().unwrap();
+        }
+    }
+    drop(c);
+    bench.reopen();
+    closes(&bench);
+    assert!(seen(&bench).dropped_items.is_empty());
+}
+
+#[test]
+fn a_paused_cursor_hands_out_nothing_after_a_restart_too() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..10, 100);
+    let mut c = cursor(&log, "c");
+    log.pause("c").unwrap();
+    assert!(c.take_commanded().unwrap().paused);
+    assert!(c.next_batch(1 << 20).unwrap().is_none());
+    assert!(!c.wait_readable(std::time::Duration::ZERO));
+    drop(c);
+    let log = bench.crash();
+    let mut c = cursor(&log, "c");
+    assert!(c.is_paused() && c.next_batch(1 << 20).unwrap().is_none());
+    log.resume("c").unwrap();
+    assert!(c.wait_readable(std::time::Duration::ZERO));
+    assert_eq!(deliver(&mut c).len(), 10);
+}
+
+#[test]
+fn a_removed_cursor_is_gone_and_holds_nothing() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..10, 100);
+    let c = cursor(&log, "c");
+    let error = log.remove_cursor("c").unwrap_err();
+    assert!(error.to_string().contains("in use"), "{error}");
+    drop(c);
+    assert_eq!(log.remove_cursor("c").unwrap().items, 10);
+    assert!(log.seek("c", From::Oldest).unwrap_err().is_not_found());
+    let log = bench.reopen();
+    assert!(bench.reader().inspect().unwrap().logs[0].cursors.is_empty());
+    assert_eq!(deliver(&mut cursor(&log, "c")).len(), 10, "a new one begins at the oldest");
+}
+
+#[test]
+fn files_that_nobody_owns_are_edited_as_a_log_is() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    let sequences = append(&log, 0..300, 1000);
+    let mut c = cursor(&log, "c");
+    drain(&mut c);
+    // Done beyond the position, which stays at the first.
+    c.ack(sequences[200], sequences[299], 0).unwrap();
+    drop(c);
+    assert!(Editor::open(bench.path()).unwrap_err().is_owned());
+    drop(log);
+    bench.spool.take().unwrap().close().unwrap();
+    let editor = Editor::open(bench.path()).unwrap();
+    let refused = Spool::open(bench.path(), bench.options.clone()).unwrap_err();
+    assert!(refused.is_owned(), "{refused}");
+    assert!(editor.seek("log", "d", From::Oldest).unwrap_err().is_not_found());
+    assert!(editor.seek("gol", "c", From::Oldest).unwrap_err().is_not_found());
+    let planned = editor.try_seek("log", "c", From::End).unwrap();
+    let moved = editor.seek("log", "c", From::End).unwrap();
+    assert_eq!((planned, moved.skipped_items), (moved, 200));
+    assert_eq!((seen(&bench).skipped_items, seen(&bench).pending.items), (200, 0));
+    closes(&bench);
+    let moved = editor.seek("log", "c", From::Sequence(sequences[290])).unwrap();
+    assert_eq!(moved.replayed_items, 10);
+    editor.pause("log", "c").unwrap();
+    assert!(seen(&bench).paused);
+    editor.resume("log", "c").unwrap();
+    closes(&bench);
+    drop(editor);
+    let log = bench.open();
+    let mut c = cursor(&log, "c");
+    assert_eq!(deliver(&mut c), (290..300).collect::<Vec<_>>());
+    drop(c);
+    bench.spool.take().unwrap().close().unwrap();
+    closes(&bench);
+    let editor = Editor::open(bench.path()).unwrap();
+    editor.remove_cursor("log", "c").unwrap();
+    assert!(bench.reader().inspect().unwrap().logs[0].cursors.is_empty());
+}
+
+#[test]
+fn a_move_to_a_time_finds_the_first_frame_of_then() {
+    let bench = Bench::with(|o| o.log = LogOptions { segment_size: Some(64 << 10), ..LogOptions::default() });
+    let log = bench.log();
+    append(&log, 0..300, 1000);
+    let mut c = cursor(&log, "c");
+    let frames = drain(&mut c);
+    let time = frames[150].time_unix_nanos;
+    c.ack(frames[0].sequence, frames[299].sequence, 0).unwrap();
+    let first = frames.iter().find(|f| f.time_unix_nanos >= time).unwrap();
+    assert_eq!(c.seek(From::TimeUnixNanos(time)).unwrap().to_sequence, first.sequence);
+    assert_eq!(c.seek(From::TimeUnixNanos(u64::MAX)).unwrap().to_sequence, frames[299].sequence + 1);
+    assert_eq!(c.seek(From::TimeUnixNanos(0)).unwrap().to_sequence, frames[0].sequence);
+    assert_eq!(c.seek(From::LastItems(20)).unwrap().to_sequence, frames[280].sequence);
+    assert_eq!(c.seek(From::End).unwrap().to_sequence, frames[299].sequence + 1);
+    assert_eq!(c.pending().items, 0);
+}
+
+fn dropping(bench: &mut Bench) -> Cursor {
+    let limited =
+        CursorOptions { max_pending: Some(Limit::Items(10)), ..CursorOptions::new(Start::Oldest, Need::Required) };
+    bench.log().cursor_with("c", limited).unwrap()
+}
+
+#[test]
+fn a_limit_in_a_replay_drops_what_is_pending_and_not_what_was_delivered_once() {
+    let mut bench = Bench::with(|o| o.log.on_full = OnFull::DropOldest);
+    let log = bench.log();
+    let sequences = append(&log, 0..20, 1000);
+    let mut c = dropping(&mut bench);
+    drain(&mut c);
+    c.ack(sequences[0], sequences[19], 0).unwrap();
+    c.seek(From::Sequence(sequences[10])).unwrap();
+    let again = c.next_batch(3000).unwrap().unwrap().frames;
+    assert_eq!(numbers(&again), [10, 11, 12]);
+    // Ten are left each time; what was to be replayed before them is passed over, and counts nowhere.
+    for more in [20..35, 35..40] {
+        append(&log, more, 1000);
+        log.0.trim().unwrap();
+        assert_eq!(c.pending().items, 10);
+    }
+    // Handed out when the limit came: no loss, and delivered once already.
+    c.ack(again[0].sequence, again[2].sequence, 0).unwrap();
+    assert_eq!(deliver(&mut c), (30..40).collect::<Vec<_>>());
+    c.flush().unwrap();
+    drop((c, log));
+    bench.crash();
+    let seen = seen(&bench);
+    assert_eq!((seen.delivered_items, seen.replayed_items), (30, 3));
+    assert_eq!(seen.dropped_items, [("full".to_owned(), 10)]);
+    closes(&bench);
+}
+
+#[test]
+fn a_move_gives_up_what_a_limit_took_and_a_late_ack_of_it_counts_nothing() {
+    let mut bench = Bench::with(|o| o.log.on_full = OnFull::DropOldest);
+    let log = bench.log();
+    let mut c = dropping(&mut bench);
+    let sequences = append(&log, 0..10, 1000);
+    let handed_out = drain(&mut c);
+    append(&log, 10..20, 1000);
+    log.0.trim().unwrap();
+    let moved = log.seek("c", From::Sequence(sequences[5])).unwrap();
+    assert_eq!((moved.skipped_items, moved.replayed_items), (0, 5));
+    c.ack(handed_out[0].sequence, handed_out[9].sequence, 0).unwrap();
+    assert_eq!(c.pending().items, 10);
+    assert_eq!(deliver(&mut c), (5..20).collect::<Vec<_>>());
+    c.flush().unwrap();
+    drop((c, log));
+    bench.crash();
+    let seen = seen(&bench);
+    assert_eq!((seen.delivered_items, seen.replayed_items, seen.pending.items), (10, 5, 0));
+    assert_eq!(seen.dropped_items, [("full".to_owned(), 10)]);
+    closes(&bench);
+}
+
+#[test]
+fn who_read_on_after_a_move_is_told_of_it_and_reads_the_same_again() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    let sequences = append(&log, 0..20, 1000);
+    let mut c = cursor(&log, "c");
+    deliver(&mut c);
+    log.seek("c", From::Sequence(sequences[5])).unwrap();
+    assert_eq!(numbers(&drain(&mut c)), (5..20).collect::<Vec<_>>());
+    // Its holder forgets all that it has, and that is with what was read after the move.
+    assert!(c.take_commanded().unwrap().moved);
+    assert_eq!(deliver(&mut c), (5..20).collect::<Vec<_>>());
+    assert_eq!(c.take_commanded(), None);
+    c.flush().unwrap();
+    drop((c, log));
+    bench.crash();
+    assert_eq!((seen(&bench).delivered_items, seen(&bench).replayed_items), (20, 15));
+    closes(&bench);
+}
+
+#[test]
+fn a_move_to_the_end_does_not_skip_what_was_delivered_and_went_with_the_power() {
+    let mut bench = Bench::with(|o| o.log.durability = Durability::Os);
+    let log = bench.log();
+    append(&log, 0..10, 1000);
+    let segment = bench.segments()[0].clone();
+    let durable = std::fs::read(&segment).unwrap();
+    let lost = append(&log, 10..12, 1000);
+    let mut c = cursor(&log, "c");
+    drain(&mut c);
+    c.ack(lost[0], lost[1], 0).unwrap();
+    c.flush().unwrap();
+    drop((c, log));
+    drop(bench.spool.take());
+    #[allow(clippy::disallowed_methods, reason = "the test is the power cut")]
+    std::fs::write(&segment, durable).unwrap();
+    let log = bench.open();
+    let mut c = cursor(&log, "c");
+    assert_eq!(log.seek("c", From::End).unwrap().skipped_items, 10);
+    assert_eq!(c.pending().items, 0);
+    append(&log, 12..15, 1000);
+    assert_eq!(deliver(&mut c), [12, 13, 14]);
+    drop((c, log));
+    bench.reopen();
+    let seen = seen(&bench);
+    assert_eq!((seen.delivered_items, seen.skipped_items, seen.pending.items), (5, 10, 0));
+    assert!(seen.dropped_items.is_empty(), "{seen:?}");
+    closes(&bench);
+}
