@@ -16,6 +16,7 @@ step doc            "cargo doc, no warnings" crates
 step ebpf           "the committed BPF object is what its sources compile to" debian
 step test           "cargo test: hermetic" crates
 step test-sdk       "cargo test, feature sdk alone" crates
+step damage         "every bit of a segment flipped, every length cut" crates
 step cargo-deny     "cargo-deny" crates
 step deny           "crates: bans, licences, sources" cargo-deny
 step examples       "examples: systemd unit" debian
@@ -60,6 +61,12 @@ step_ebpf() { ebpf/check.sh; }
 
 step_test() { cargo test --locked --all-features; }
 step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
+
+# Half a million logs are read: the log alone is compiled with optimisation, what it needs is there already.
+step_damage() {
+    TIDEGATE_DAMAGE=all cargo test --locked --all-features --lib --config 'profile.dev.package.tidegate.opt-level=2' \
+        -- --nocapture --test-threads 1 spool::tests::flips
+}
 
 step_deny() {
     PATH=$PATH:$DEPS/cargo-deny/bin

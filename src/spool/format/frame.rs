@@ -98,11 +98,14 @@ impl FrameHeader {
     /// The header at `offset` of the segment with this seed.
     pub(crate) fn decode(bytes: &[u8], seed: Seed, offset: u64) -> Result<Self, Fault> {
         let b = bytes.get(..header::LEN).ok_or(Fault::Short)?;
-        if !b.starts_with(&MAGIC) {
-            return Err(Fault::Magic);
-        }
-        if get(b, header::CRC) != u64::from(crc32c::crc32c_append(seed.at(offset), &b[..header::CRC.start])) {
-            return Err(Fault::HeaderChecksum);
+        let seed = crc32c::crc32c_append(seed.at(offset), &MAGIC);
+        let is_intact =
+            get(b, header::CRC) == u64::from(crc32c::crc32c_append(seed, &b[header::KIND.start..header::CRC.start]));
+        match (b.starts_with(&MAGIC), is_intact) {
+            (true, true) => {}
+            (false, false) => return Err(Fault::Magic),
+            // A frame but for its magic number is damage, where else it would be the end of the data.
+            (true, false) | (false, true) => return Err(Fault::HeaderChecksum),
         }
         let length = get(b, header::LENGTH);
         if length > MAX_PAYLOAD {

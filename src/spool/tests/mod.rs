@@ -5,6 +5,7 @@ mod by_hand;
 mod damage;
 mod fault_disk;
 mod faults;
+mod flips;
 mod kill;
 mod ledger;
 mod limit;
