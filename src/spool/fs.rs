@@ -55,6 +55,8 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     fn sync_all(&self) -> io::Result<()>;
     /// Forgets cached clean pages, so that the next read comes from the disk.
     fn forget_cache(&self) -> io::Result<()>;
+    /// These bytes are read soon. A hint: nothing depends on it.
+    fn prefetch(&self, _offset: u64, _length: u64) {}
     /// Takes the lock, alone or shared, if nobody else's is in the way. Held until the file is closed.
     fn try_lock(&self, alone: bool) -> io::Result<bool>;
 
@@ -294,6 +296,12 @@ impl DiskFile for RealFile {
 
     fn forget_cache(&self) -> io::Result<()> {
         Ok(rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed)?)
+    }
+
+    fn prefetch(&self, offset: u64, length: u64) {
+        if let Some(length) = std::num::NonZeroU64::new(length) {
+            rustix::fs::fadvise(&self.0, offset, Some(length), Advice::WillNeed).unwrap_or_default();
+        }
     }
 
     fn try_lock(&self, alone: bool) -> io::Result<bool> {

@@ -18,6 +18,9 @@ use super::segment::Segment;
 /// How much is read at once, unless a frame needs more.
 pub(crate) const CHUNK: usize = 1 << 20;
 
+/// How far the disk is asked to read ahead.
+const READ_AHEAD: u64 = 4 << 20;
+
 /// What the walk meets.
 #[derive(Debug, Clone)]
 pub(crate) enum Found {
@@ -183,8 +186,20 @@ impl Walk {
     /// Reads on from here so that `need` bytes are buffered; false when the file does not have them.
     fn fill(&mut self, need: u64) -> Result<bool, Error> {
         let want = (need.max(self.chunk as u64)).min(self.end - self.at) as usize;
-        let mut bytes = Vec::with_capacity(want);
+        // The frames of the last piece are mostly gone: then its memory is used again, and no page is faulted in.
+        let last = std::mem::take(&mut self.buffer);
+        let mut bytes = if last.is_unique() { Vec::from(last) } else { Vec::new() };
+        if bytes.capacity() > 2 * want {
+            // One large frame must not make all that follow hold as much.
+            bytes = Vec::new();
+        }
+        bytes.clear();
         self.file.read(&mut bytes, self.at, want).map_err(|e| Error::io("read", &self.path, e))?;
+        if self.chunk >= CHUNK {
+            // The disk works on what comes next while we check this.
+            let next = self.at + want as u64;
+            self.file.prefetch(next, (self.end - next).min(READ_AHEAD));
+        }
         self.buffer = bytes.into();
         self.buffer_at = self.at;
         Ok(self.buffer.len() as u64 >= need)
