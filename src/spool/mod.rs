@@ -28,6 +28,9 @@ mod env;
 mod error;
 mod format;
 mod fs;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod housekeeper;
 mod inspect;
 mod limit;

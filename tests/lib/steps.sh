@@ -17,6 +17,7 @@ step ebpf           "the committed BPF object is what its sources compile to" de
 step test           "cargo test: hermetic" crates
 step test-sdk       "cargo test, feature sdk alone" crates
 step damage         "every bit of a segment flipped, every length cut" crates
+step fuzz           "the format against any bytes: libFuzzer, a short run" crates
 step cargo-deny     "cargo-deny" crates
 step deny           "crates: bans, licences, sources" cargo-deny
 step examples       "examples: systemd unit" debian
@@ -66,6 +67,12 @@ step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
 step_damage() {
     TIDEGATE_DAMAGE=all cargo test --locked --all-features --lib --config 'profile.dev.package.tidegate.opt-level=2' \
         -- --nocapture --test-threads 1 spool::tests::flips
+}
+
+step_fuzz() {
+    local seconds=25
+    [ -z "${TIDEGATE_LONG:-}" ] || seconds=3600
+    fuzz/run all $seconds
 }
 
 step_deny() {
