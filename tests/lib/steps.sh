@@ -63,10 +63,10 @@ step_ebpf() { ebpf/check.sh; }
 step_test() { cargo test --locked --all-features; }
 step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
 
-# Half a million logs are read: the log alone is compiled with optimisation, what it needs is there already.
+# Half a million logs are read: our code is compiled with optimisation, without the agent; what it needs was built for test-sdk.
 step_damage() {
-    TIDEGATE_DAMAGE=all cargo test --locked --all-features --lib --config 'profile.dev.package.tidegate.opt-level=2' \
-        -- --nocapture --test-threads 1 spool::tests::flips
+    TIDEGATE_DAMAGE=all cargo test --locked --no-default-features --features sdk --lib \
+        --config 'profile.dev.package.tidegate.opt-level=2' -- --nocapture --test-threads 1 spool::tests::flips
 }
 
 step_fuzz() {

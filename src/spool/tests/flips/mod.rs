@@ -41,7 +41,8 @@ impl Verdicts {
         let count = |verdict| self.0.get(&verdict).copied().unwrap_or(0);
         let total: u64 = self.0.values().sum();
         println!(
-            "figure: {what}: {total}: {} healed, {} damage told, {} tail cut told, {} in unused space; 0 false accepts",
+            // The harness has begun a line of its own.
+            "\nfigure: {what}: {total}: {} healed, {} damage told, {} tail cut told, {} in unused space; 0 false accepts",
             count(Verdict::Healed),
             count(Verdict::DamageTold),
             count(Verdict::TailTold),
@@ -52,14 +53,18 @@ impl Verdicts {
 
 /// One in so many bits and lengths; 1: all.
 fn step() -> usize {
-    if std::env::var_os("TIDEGATE_DAMAGE").is_some() { 1 } else { 509 }
+    if is_set("TIDEGATE_DAMAGE") { 1 } else { 509 }
 }
 
 fn kinds() -> Vec<Kind> {
-    match std::env::var_os("TIDEGATE_LONG") {
-        Some(_) => vec![Kind::Sealed, Kind::Unsealed, Kind::Recycled],
-        None => vec![Kind::Recycled],
+    match is_set("TIDEGATE_LONG") {
+        true => vec![Kind::Sealed, Kind::Unsealed, Kind::Recycled],
+        false => vec![Kind::Recycled],
     }
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 /// The verdict on a flip in the segment; panics when it is none of the allowed.
