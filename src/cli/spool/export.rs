@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// The log; needed when there are several
     #[arg(long, value_name = "NAME")]
     log: Option<String>,
-    /// From the oldest record [default], a sequence, or a time: 2026-05-07T00:11:49Z, or 15m for a quarter hour ago
+    /// From the oldest record, a sequence, or a time: 2026-05-07T00:11:49Z, or 15m for a quarter hour ago
     #[arg(long, value_name = "oldest|SEQ|TIME", default_value = "oldest")]
     from: Origin,
     /// Up to a sequence, included, or to a time [default: the newest record]
