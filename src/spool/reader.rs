@@ -45,7 +45,11 @@ impl Reader {
     /// # Errors
     /// Not found when it is not a data directory; newer, when a newer program made it; I/O.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let env = Env::real();
+        Self::open_on(Env::real(), dir)
+    }
+
+    /// As [`Reader::open`], on another machine than the real one.
+    pub(crate) fn open_on(env: Env, dir: &Path) -> Result<Self, Error> {
         let spool_id = match spool::read_id(&env, &dir.join("spool.id"))? {
             Some(Ok(id)) => id,
             Some(Err(e @ (super::format::Fault::Version(_) | super::format::Fault::Features(_)))) => {

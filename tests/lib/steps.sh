@@ -23,6 +23,7 @@ step deny           "crates: bans, licences, sources" cargo-deny
 step examples       "examples: systemd unit" debian
 step kernel         "kernel events, triggered for real on this kernel" "debian crates"
 step kill           "kill -9 of the agent under load and while it starts" crates
+step crash-images   "the log crashed at every operation of a simulated disk" crates
 step block-images   "power cuts and failing devices below a real ext4 and xfs" "debian crates"
 step power-cut      "power cuts of the agent on ext4 and xfs, in an emulator" "debian crates"
 step opensearch     "OpenSearch from Maven artifacts" debian
@@ -107,6 +108,14 @@ step_kernel_6_12() { tests/kernel/vm.sh 6.12; }
 step_kill() {
     [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_KILL_CYCLES=${TIDEGATE_KILL_CYCLES:-2000}
     cargo test --locked --all-features --test kill -- --nocapture
+}
+
+# Some 1,500 images a story.
+step_crash_images() {
+    local stories=70
+    [ -z "${TIDEGATE_LONG:-}" ] || stories=7000
+    CRASH_STORIES=${CRASH_STORIES:-$stories} \
+        cargo test --locked --release --no-default-features --lib -- spool::tests::sim::crashes --nocapture
 }
 
 step_block_images() {

@@ -145,5 +145,6 @@ fn crashes_at_every_operation_keep_every_promise() {
     for seed in from..from + count {
         seen.add(crash_story(seed, Effort { images: 2, nested_one_of: 24 }));
     }
-    eprintln!("{seen:?}");
+    // Every promise that an image breaks ends the test; what is counted shows that they were put to the test.
+    eprintln!("figure: T0, stories {from} to {}: {seen:?}", from + count - 1);
 }
