@@ -56,11 +56,13 @@ impl DeadLetters {
 impl LogCore {
     /// The log that holds this log's dead letters.
     pub(crate) fn dead_letters(&self) -> Result<Log, Error> {
+        // First, so that it is given back last: it may be the last of the spool, which ends then.
+        let spool = self.dead.spool.upgrade();
         let mut open = lock(&self.dead.open);
         if let Some(log) = &*open {
             return Ok(log.clone());
         }
-        let spool = self.dead.spool.upgrade().ok_or_else(|| Error::closed(&self.name))?;
+        let spool = spool.ok_or_else(|| Error::closed(&self.name))?;
         let options = LogOptions {
             durability: Durability::Sync,
             segment_size: Some(self.dead.segment_size()),

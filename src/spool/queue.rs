@@ -331,6 +331,8 @@ impl Queue {
                 // Asked under the lock: a caller who goes later finds its frame at its place.
                 Some(patience) if error.is_full() && !state.closed && !queued.ack.is_closed() => {
                     state.line.insert(patience.place, queued);
+                    // It may sleep without a look at the line: none was there when it went.
+                    self.wake_writer(&state);
                 }
                 _ => {
                     drop(state);

@@ -45,6 +45,10 @@ impl LogCore {
     /// the log furthest above its part, then its own. False when no policy gives up anything more.
     pub(crate) fn make_room(&self, need: u64, spare: Option<u64>) -> Result<bool, Error> {
         let has_spare = || spare.is_some() && self.spares.has(need);
+        // Nobody is waited for while there is room.
+        if self.space.room(&self.account) >= need || has_spare() {
+            return Ok(true);
+        }
         // What others have goes without our own lock held: two logs must not wait for each other.
         while self.space.room_in_cap(&self.account) < need && !has_spare() {
             let Some(donor) = self.space.donor(&self.account, need) else { break };

@@ -42,10 +42,11 @@ impl Spares {
         Self { ready: Mutex::new(ready), next_number: AtomicU64::new(next) }
     }
 
-    /// A spare of at least this size.
+    /// The largest spare, of at least this size: the fewer segments, the fewer syncs between them.
     pub(crate) fn take(&self, size: u64) -> Option<Spare> {
         let mut ready = lock(&self.ready);
-        let at = ready.iter().position(|spare| spare.size >= size)?;
+        let fits = ready.iter().enumerate().filter(|(_, spare)| spare.size >= size);
+        let (at, _) = fits.max_by_key(|(_, spare)| spare.size)?;
         Some(ready.swap_remove(at))
     }
 

@@ -321,7 +321,9 @@ impl Shared {
 
     fn end(&self, how: Stop) -> Result<(), Error> {
         // First the housekeeper: it uses the logs.
-        let mut result = lock(&self.housekeeper).take().map_or(Ok(()), Housekeeper::stop);
+        // Its lock is free while it ends: who opens a log needs it, and it may wait for that log.
+        let housekeeper = lock(&self.housekeeper).take();
+        let mut result = housekeeper.map_or(Ok(()), Housekeeper::stop);
         let mut logs = lock(&self.logs);
         for running in logs.values() {
             running.log.0.queue.stop(how);

@@ -297,8 +297,8 @@ impl Stream {
             Extent::Live(visible) => return Ok(!self.end_with(source, visible.sequence, visible.totals)),
             Extent::AtRest(end) => end,
         };
-        if place.end.is_none() {
-            // It was open when we entered it.
+        if place.end != Some(end) {
+            // It was open when we entered it, or had just become the newest and did not look so yet.
             place.end = Some(end);
             place.walk.set_end(end.data_end.max(place.walk.offset()));
             return Ok(false);

@@ -172,7 +172,7 @@ fn crashes_during_reloads_are_all_kept_and_only_changes_of_state_are_told() {
         |before: &str, now: &str| (Some("tp_btf/kfree_skb".to_owned()), before.to_owned(), Some(now.to_owned()));
     assert_eq!(changes, [change("attached", "disabled"), change("disabled", "attached")]);
     // The receiver's count went on as well.
-    assert!(accepted(&agent) >= pids.len() + states.len(), "{} of {}", accepted(&agent), pids.len() + states.len());
+    until("the count", || (accepted(&agent) >= pids.len() + states.len()).then_some(()));
     let (status, said) = agent.stop(PATIENCE);
     assert!(status.success(), "{said}");
 }

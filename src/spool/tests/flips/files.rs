@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::memory::MemoryDisk;
 use super::subject::{Kind, Subject, is_same, log_path, open, read, reader};
+use crate::spool::format::cursor::slot;
 use crate::spool::format::put;
 use crate::spool::{Error, Frame, Need, Start};
 
@@ -136,7 +137,7 @@ fn files_of_a_newer_program_are_refused_and_untouched() {
             let mut newer = before.clone();
             let (copies, length) = match path.to_str().unwrap() {
                 name if name.contains("/seg-") => (vec![0, 4096], 128),
-                name if name.contains("/cursors/") => (vec![0, 65_536], 512),
+                name if name.contains("/cursors/") => (vec![0, 65_536], slot::LEN),
                 _ => (vec![0], 64),
             };
             for at in copies {

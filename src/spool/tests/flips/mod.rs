@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use subject::{Kind, SEGMENT, Subject};
 
 use super::*;
+use crate::spool::format::cursor::slot;
 
 /// What damage came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +157,7 @@ fn every_flipped_bit_of_a_cursor_costs_at_most_its_last_write() {
     let subject = Subject::new(Kind::Sealed);
     let path = subject::log_path("cursors/c");
     let newest = subject.slot().unwrap();
-    let used = 512 + newest.intervals.len() as u64 * 16;
+    let used = slot::LEN as u64 + newest.intervals.len() as u64 * 16;
     let mut verdicts = Verdicts::default();
     let size = subject.disk.get(&path).len() as u64;
     for bit in (0..size * 8).step_by(step()) {

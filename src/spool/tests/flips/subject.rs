@@ -12,6 +12,7 @@ use crate::spool::env::Env;
 use crate::spool::format::cursor::Slot;
 use crate::spool::format::segment::{DATA_AT, FOOTER_LEN};
 use crate::spool::format::{frame, name_crc};
+use crate::spool::worker::Runner;
 use crate::spool::{Error, Frame, From, LogOptions, LogVerification, Need, Options, Reader, Spool, Start, recovery};
 
 const SPOOL: &str = "/spool";
@@ -72,7 +73,8 @@ pub(super) fn reader(disk: &MemoryDisk) -> Result<Reader, Error> {
 }
 
 fn on(disk: &MemoryDisk) -> Env {
-    Env { disk: Arc::new(disk.clone()), ..Env::real() }
+    // Nothing is recycled but when the test says so.
+    Env { disk: Arc::new(disk.clone()), runner: Runner::Hand, ..Env::real() }
 }
 
 pub(super) fn log_path(name: &str) -> PathBuf {
@@ -91,7 +93,7 @@ fn append(spool: &Spool, count: usize) {
     let log = spool.log("log").unwrap();
     for n in 0..count {
         let payload = Bytes::from(vec![n as u8 | 1; SIZES[n % SIZES.len()]]);
-        log.append(1, payload, n as u32 % 3 + 1).unwrap().wait().unwrap();
+        log.append_wait(1, payload, n as u32 % 3 + 1).unwrap();
     }
 }
 
