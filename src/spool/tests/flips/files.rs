@@ -23,7 +23,7 @@ fn use_it(subject: &Subject, what: &str) -> Result<Vec<Frame>, Error> {
     let spool = open(&disk)?;
     let log = spool.log("log")?;
     let mut cursor = log.cursor("new", Start::Oldest, Need::Required)?;
-    let last = log.append(1, "after".into(), 1)?.wait()?.sequence;
+    let last = log.append_wait(1, "after".into(), 1)?.sequence;
     let mut frames = Vec::new();
     while let Some(batch) = cursor.next_batch(1 << 20)? {
         frames.extend(batch.frames);
