@@ -108,6 +108,7 @@ impl LogCore {
             totals = totals.max(cursor.known_totals(self, recovered.sequence, recovered.totals)?);
         }
         self.opening.totals = totals;
+        self.queue.raise(totals);
         self.view.update(|front| (front.visible.totals, front.totals) = (totals, totals));
         Ok(())
     }

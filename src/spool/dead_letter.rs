@@ -96,15 +96,26 @@ impl LogCore {
         let path = dir.join(names::spare_file(0));
         let file = self.env.open(&path, Access::Create)?;
         for at in (0..size).step_by(PIECE) {
-            let piece = &[0; PIECE][..PIECE.min((size - at) as usize)];
-            let written = file.write_bytes(piece, at).and_then(|()| file.sync_data());
-            written.map_err(|e| Error::io("fill", &path, e))?;
+            {
+                // Whoever opens the log meanwhile finds a spare, or what is left of one: from then on it is theirs.
+                let open = lock(&self.dead.open);
+                if open.is_some() {
+                    return Ok(());
+                }
+                let piece = &[0; PIECE][..PIECE.min((size - at) as usize)];
+                let written = file.write_bytes(piece, at).and_then(|()| file.sync_data());
+                written.map_err(|e| Error::io("fill", &path, e))?;
+            }
             if !pause() {
                 return Ok(());
             }
         }
-        self.dead.account.set(size);
-        self.env.sync_dir(dir)
+        let open = lock(&self.dead.open);
+        if open.is_none() {
+            self.dead.account.set(size);
+            self.env.sync_dir(dir)?;
+        }
+        Ok(())
     }
 }
 

@@ -168,8 +168,13 @@ impl Error {
     /// The errno of the failed file call, if it was one. Decisions are made on this, never on text.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
+        self.io_error().and_then(io::Error::raw_os_error)
+    }
+
+    /// What the file call answered, if one failed.
+    pub(crate) fn io_error(&self) -> Option<&io::Error> {
         match &*self.0 {
-            Kind::Io { source, .. } => source.raw_os_error(),
+            Kind::Io { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -149,6 +149,11 @@ pub(crate) fn trouble(error: &io::Error) -> Trouble {
     }
 }
 
+/// Whether giving up other files helps: the disk or a quota is used up.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOSPC | Errno::DQUOT))
+}
+
 /// The operating system's file systems.
 #[derive(Debug)]
 pub(crate) struct RealDisk;

@@ -316,11 +316,21 @@ impl Queue {
         }
     }
 
-    /// A group of frames waits no more; only `stored` of it counts as accepted.
+    /// A group of frames waits no more; only `stored` of it counts as accepted. Lets in whom there is room for now:
+    /// callers that commit themselves may leave the writer's worker no turn to.
     pub(crate) fn settled(&self, group: Totals, stored: Totals) {
         let mut state = lock(&self.state);
         state.waiting = state.waiting.saturating_sub(group.bytes);
         state.accepted = state.accepted - (group - stored);
+        if !state.line.is_empty() {
+            state.let_in(&self.log, self.now());
+        }
+    }
+
+    /// At an opening, it turned out that the log had accepted so much before.
+    pub(crate) fn raise(&self, accepted: Totals) {
+        let mut state = lock(&self.state);
+        state.accepted = state.accepted.max(accepted);
     }
 
     /// Answers a group that was not stored. Whose caller waits for room goes back to its place when there was none.

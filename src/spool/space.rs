@@ -29,8 +29,8 @@ pub(crate) struct Space {
     accounts: Mutex<Vec<Arc<Account>>>,
     /// Bytes of what belongs to no log: damaged bytes set aside.
     other: AtomicU64,
-    /// The cap while less than `min_free` is left on the file system: what was stored when that began. Else the
-    /// largest number.
+    /// The cap while less than `min_free` is left on the file system, or after it refused more: what was stored when
+    /// that began. Else the largest number.
     tight: AtomicU64,
     copy_on_write: bool,
 }
@@ -179,6 +179,12 @@ impl Space {
 
     pub(crate) fn add_other(&self, bytes: u64) {
         self.other.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The disk, or a quota on it, refused more bytes: what is stored now is the cap until the next look.
+    pub(crate) fn is_used_up(&self) {
+        let stored = lock(&self.accounts).iter().map(|a| a.bytes()).sum();
+        self.tight.fetch_min(stored, Ordering::Relaxed);
     }
 
     /// Looks at how much the file system has left.

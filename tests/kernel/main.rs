@@ -24,6 +24,7 @@ mod reload;
 mod retransmit;
 mod rights;
 mod stack;
+mod states;
 #[path = "../support/mod.rs"]
 #[allow(clippy::unwrap_used, dead_code, unused_imports, reason = "each test program uses a part of it")]
 mod support;

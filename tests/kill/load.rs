@@ -83,7 +83,12 @@ pub(crate) async fn send(
     count: usize,
 ) -> Result<Vec<u64>, tonic::Status> {
     let (ids, request) = oracle.issue(count);
-    let answer = client.export(request).await?.into_inner();
+    let answer = client.export(request).await.inspect_err(|status| {
+        if status.code() == tonic::Code::ResourceExhausted {
+            oracle.refused();
+        }
+    });
+    let answer = answer?.into_inner();
     let rejected = answer.partial_success.map_or(0, |partial| partial.rejected_log_records);
     assert_eq!(rejected, 0, "the agent rejected records that are well formed");
     oracle.acked(&ids);

@@ -4,7 +4,7 @@
 //! stays away until a backlog stands on the disk, and the agent is killed again and again while it starts on it, often
 //! several times in a row before it gets ready once. At last everything acknowledged must arrive.
 //!
-//! `TIDEGATE_KILL_CYCLES` (50) kills; `TIDEGATE_KILL_SEED` repeats a run's choices, and goes on with a run that was
+//! `TIDEGATE_KILL_CYCLES` (100) kills; `TIDEGATE_KILL_SEED` repeats a run's choices, and goes on with a run that was
 //! ended.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its own preparation fails")]
@@ -59,7 +59,7 @@ struct Stage {
 
 #[test]
 fn kills_lose_nothing_that_was_acknowledged() {
-    let tally = LongRun::new("KILL", "kill -9", 50).play(EPISODE, play);
+    let tally = LongRun::new("KILL", "kill -9", 100).play(EPISODE, play);
     // A run that shows nothing is a fault of the test.
     assert!(tally.get("acked") > 100, "hardly anything was acknowledged");
     assert!(tally.get("killed_starting") > tally.get("starts_killed_when_ready"), "most kills missed the start");

@@ -27,6 +27,7 @@ struct Records {
     acked: Vec<bool>,
     delivered: Vec<u32>,
     invented: Vec<String>,
+    refused_as_full: u64,
 }
 
 /// The figures of a run.
@@ -80,6 +81,16 @@ impl Oracle {
         for id in ids {
             records.acked[index(*id)] = true;
         }
+    }
+
+    /// The agent refused a request for want of room.
+    pub(crate) fn refused(&self) {
+        self.lock().refused_as_full += 1;
+    }
+
+    /// Requests that the agent refused for want of room.
+    pub(crate) fn refused_as_full(&self) -> u64 {
+        self.lock().refused_as_full
     }
 
     /// These arrived at the backend.

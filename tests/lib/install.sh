@@ -51,7 +51,8 @@ step_crates() { cargo fetch --locked; }
 
 step_cargo_deny() {
     if command -v cargo-deny > /dev/null; then cargo deny --version; return; fi
-    cargo install --locked --root "$DEPS/cargo-deny" --version '^0.20' cargo-deny
+    # It runs for a second: optimising it would take minutes.
+    cargo install --locked --debug --root "$DEPS/cargo-deny" --version '^0.20' cargo-deny
 }
 
 # A Go that can fetch the version it needs by itself (1.21 and newer), or Debian's older one.

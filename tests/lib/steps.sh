@@ -25,6 +25,7 @@ step kernel         "kernel events, triggered for real on this kernel" "debian c
 step kill           "kill -9 of the agent under load and while it starts" crates
 step crash-images   "the log crashed at every operation of a simulated disk" crates
 step block-images   "power cuts and failing devices below a real ext4 and xfs" "debian crates"
+step disk-full      "a disk that fills and drains, every policy" "debian crates"
 step power-cut      "power cuts of the agent on ext4 and xfs, in an emulator" "debian crates"
 step opensearch     "OpenSearch from Maven artifacts" debian
 step collector      "OpenTelemetry Collector from Go modules" debian
@@ -64,14 +65,17 @@ step_ebpf() { ebpf/check.sh; }
 step_test() { cargo test --locked --all-features; }
 step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
 
-# Half a million logs are read: our code is compiled with optimisation, without the agent; what it needs was built for test-sdk.
-step_damage() {
-    TIDEGATE_DAMAGE=all cargo test --locked --no-default-features --features sdk --lib \
-        --config 'profile.dev.package.tidegate.opt-level=2' -- --nocapture --test-threads 1 spool::tests::flips
+# Hundreds of thousands of logs are read: our code is optimised, and keeps its checks. What it needs was built for
+# test-sdk.
+log_tests() {
+    cargo test --locked --no-default-features --features sdk --lib \
+        --config 'profile.dev.package.tidegate.opt-level=3' -- --nocapture "$@"
 }
 
+step_damage() { TIDEGATE_DAMAGE=all log_tests --test-threads 1 spool::tests::flips; }
+
 step_fuzz() {
-    local seconds=25
+    local seconds=10
     [ -z "${TIDEGATE_LONG:-}" ] || seconds=3600
     fuzz/run all $seconds
 }
@@ -112,10 +116,9 @@ step_kill() {
 
 # Some 1,500 images a story.
 step_crash_images() {
-    local stories=70
+    local stories=80
     [ -z "${TIDEGATE_LONG:-}" ] || stories=7000
-    CRASH_STORIES=${CRASH_STORIES:-$stories} \
-        cargo test --locked --release --no-default-features --lib -- spool::tests::sim::crashes --nocapture
+    CRASH_STORIES=${CRASH_STORIES:-$stories} log_tests spool::tests::sim::crashes
 }
 
 step_block_images() {
@@ -125,6 +128,12 @@ step_block_images() {
         export TIDEGATE_BLOCK_FLIPS=${TIDEGATE_BLOCK_FLIPS:-200}
     fi
     cargo test --locked --all-features --test block -- --nocapture
+}
+
+step_disk_full() {
+    root_runner
+    [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_FULL_CYCLES=${TIDEGATE_FULL_CYCLES:-1000}
+    cargo test --locked --all-features --test full -- --nocapture
 }
 
 step_power_cut() {

@@ -73,6 +73,16 @@ pub(crate) struct InFlight {
     taken: Option<Reason>,
 }
 
+impl InFlight {
+    fn amount(&self) -> Totals {
+        Totals { frames: 1, items: self.items, bytes: self.bytes }
+    }
+
+    fn range(&self) -> Interval {
+        Interval { first: self.sequence, last: self.sequence }
+    }
+}
+
 impl State {
     pub(crate) fn new(mut slot: Slot) -> Self {
         let (high, high_totals) = (slot.position, slot.position_totals);
@@ -105,7 +115,7 @@ impl State {
     pub(crate) fn taken(&self) -> Totals {
         let taken = self.window.iter().take_while(|e| e.taken.is_some());
         let taken = taken.filter(|e| e.done.is_none() && self.is_new(e.sequence));
-        taken.fold(Totals::default(), |sum, e| sum + Totals { frames: 1, items: e.items, bytes: e.bytes })
+        taken.fold(Totals::default(), |sum, e| sum + e.amount())
     }
 
     /// Whether this frame is to be handed out: it is neither done nor behind.
@@ -176,7 +186,9 @@ impl State {
 
     /// Frames were found missing: they count as dropped, but for what was `counted` of them before.
     pub(crate) fn lost(&mut self, lost: &Lost, counted: Totals, now: u64) {
+        self.lost_in_flight(lost, now);
         if lost.last_sequence < self.high {
+            self.advance();
             return;
         }
         let amount = lost.amount.min(self.unread_before(lost.end()));
@@ -186,6 +198,22 @@ impl State {
         self.raise(lost.last_sequence + 1, lost.totals);
         self.finish(lost.first_sequence, lost.last_sequence);
         self.advance();
+    }
+
+    /// Frames that were handed out once cannot be read again: nobody has them to ack any more.
+    fn lost_in_flight(&mut self, lost: &Lost, now: u64) {
+        let from = self.window.partition_point(|e| e.sequence < lost.first_sequence);
+        let to = self.window.partition_point(|e| e.sequence <= lost.last_sequence).max(from);
+        let gone: Vec<InFlight> = self.window.drain(from..to).collect();
+        let counted_to = self.slot.counted_to;
+        for entry in gone {
+            match entry.done {
+                _ if entry.sequence < counted_to => {}
+                Some(parked) => self.count_done(entry.items, entry.bytes, parked),
+                None => self.count_dropped(lost.reason, entry.amount(), entry.range(), now),
+            }
+            self.finish(entry.sequence, entry.sequence);
+        }
     }
 
     /// The frames from `first` to `last` are done: all their items delivered but `parked`. Returns how many items
@@ -259,7 +287,7 @@ impl State {
         for entry in gone.iter().filter(|e| e.sequence >= counted_to) {
             match entry.done {
                 Some(parked) => self.count_done(entry.items, entry.bytes, parked),
-                None => skipped = skipped + Totals { frames: 1, items: entry.items, bytes: entry.bytes },
+                None => skipped = skipped + entry.amount(),
             }
         }
         if self.high < to.sequence {
@@ -322,9 +350,7 @@ impl State {
         self.window.retain(|e| !is_gone(e));
         let counted_to = self.slot.counted_to;
         for entry in gone.iter().filter(|e| e.sequence >= counted_to) {
-            let amount = Totals { frames: 1, items: entry.items, bytes: entry.bytes };
-            let range = Interval { first: entry.sequence, last: entry.sequence };
-            self.count_dropped(entry.taken.unwrap_or(Reason::Other), amount, range, now);
+            self.count_dropped(entry.taken.unwrap_or(Reason::Other), entry.amount(), entry.range(), now);
         }
         self.advance();
         !gone.is_empty()

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::spool::clock::Clock;
@@ -14,20 +14,32 @@ use crate::spool::worker::Runner;
 use crate::spool::{Ack, Durability};
 
 #[derive(Debug, Default)]
-struct HandClock(AtomicU64);
+struct HandClock {
+    boot: AtomicU64,
+    wall: AtomicU64,
+}
 
 impl HandClock {
     fn go(&self, time: Duration) {
-        self.0.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+        self.boot.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+        self.set_ahead(time);
+    }
+
+    fn set_ahead(&self, time: Duration) {
+        self.wall.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    fn set_back(&self, time: Duration) {
+        self.wall.fetch_sub(time.as_nanos() as u64, Ordering::Relaxed);
     }
 }
 
 impl Clock for HandClock {
     fn wall(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.wall.load(Ordering::Relaxed)
     }
     fn boot(&self) -> Duration {
-        Duration::from_nanos(self.wall())
+        Duration::from_nanos(self.boot.load(Ordering::Relaxed))
     }
     fn monotonic(&self) -> Duration {
         self.boot()
@@ -38,14 +50,24 @@ fn is_answered(ack: &mut Ack) -> bool {
     pin!(ack).poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
+/// A spool by hand, and its clock.
+fn by_hand(bench: &mut Bench, durability: Durability) -> (Spool, Arc<HandClock>) {
+    bench.options.log.durability = durability;
+    let clock = Arc::new(HandClock::default());
+    (under(bench, &clock), clock)
+}
+
+/// Ends without closing, if it is open, and opens by hand under this clock.
+fn under(bench: &mut Bench, clock: &Arc<HandClock>) -> Spool {
+    drop(bench.spool.take());
+    let env = Env { clock: clock.clone(), runner: Runner::Hand, ..Env::real() };
+    Spool::open_on(env, bench.path(), bench.options.clone()).unwrap()
+}
+
 #[test]
 fn workers_without_threads_act_in_their_turns_and_deadlines_are_the_clocks() {
     let mut bench = Bench::new();
-    bench.spool.take().unwrap().close().unwrap();
-    let clock = Arc::new(HandClock::default());
-    let env = Env { clock: clock.clone(), runner: Runner::Hand, ..Env::real() };
-    bench.options.log.durability = Durability::Interval;
-    let spool = Spool::open_on(env, bench.path(), bench.options.clone()).unwrap();
+    let (spool, clock) = by_hand(&mut bench, Durability::Interval);
     let log = spool.log("log").unwrap();
     let mut ack = log.append(1, payload(0, 100), 1).unwrap();
     assert!(!is_answered(&mut ack), "no thread writes it");
@@ -64,4 +86,162 @@ fn workers_without_threads_act_in_their_turns_and_deadlines_are_the_clocks() {
     assert_eq!(position(&bench.reader()), 2);
     drop(c);
     spool.close().unwrap();
+}
+
+#[test]
+fn rule_1_callers_that_commit_themselves_do_not_put_off_a_due_sync() {
+    let mut bench = Bench::new();
+    let (spool, clock) = by_hand(&mut bench, Durability::Interval);
+    let log = spool.log("log").unwrap();
+    log.append_wait(1, payload(0, 100), 1).unwrap();
+    assert_eq!(log.durable_sequence(), 0);
+    clock.go(bench.options.log.sync_interval);
+    log.append_wait(1, payload(1, 100), 1).unwrap();
+    assert_eq!(log.durable_sequence(), 2, "no worker had a turn");
+    spool.close().unwrap();
+}
+
+#[test]
+fn callers_that_commit_themselves_let_in_who_waits_for_room() {
+    let mut bench = Bench::with(|o| (o.log.segment_size, o.max_size) = (Some(64 << 20), Some(1 << 30)));
+    let (spool, _) = by_hand(&mut bench, Durability::Sync);
+    let log = spool.log("log").unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut first = log.append(1, payload(0, 10 << 20), 1).unwrap();
+    // 16 MiB may wait: this one stands in the line.
+    let mut second = log.append_when_room(1, payload(1, 10 << 20), 1, until).unwrap();
+    log.append_wait(1, payload(2, 100), 1).unwrap();
+    assert!(is_answered(&mut first) && !is_answered(&mut second));
+    log.append_wait(1, payload(3, 100), 1).unwrap();
+    assert!(is_answered(&mut second), "no worker had a turn");
+    spool.close().unwrap();
+}
+
+#[test]
+fn rule_2_sync_is_durable_at_the_ack_interval_when_due_or_at_8_mib_and_os_when_sealed() {
+    for durability in [Durability::Sync, Durability::Interval, Durability::Os] {
+        let mut bench = Bench::with(|o| o.log.segment_size = Some(32 << 20));
+        let (spool, clock) = by_hand(&mut bench, durability);
+        let log = spool.log("log").unwrap();
+        log.append_wait(1, payload(0, 100), 1).unwrap();
+        assert_eq!(log.durable_sequence(), u64::from(durability == Durability::Sync), "{durability:?}");
+        clock.go(bench.options.log.sync_interval);
+        spool.turn_writers();
+        assert_eq!(log.durable_sequence(), u64::from(durability != Durability::Os), "{durability:?}");
+        // 7 MiB, and then two more.
+        let sequence = log.append_wait(1, payload(1, 7 << 20), 1).unwrap().sequence;
+        assert_eq!(log.durable_sequence() >= sequence, durability == Durability::Sync, "{durability:?}");
+        let sequence = log.append_wait(1, payload(2, 2 << 20), 1).unwrap().sequence;
+        assert_eq!(log.durable_sequence() >= sequence, durability != Durability::Os, "{durability:?}");
+        spool.close().unwrap();
+    }
+}
+
+#[test]
+fn rule_9_readers_see_what_is_durable_and_with_os_what_is_written_in_the_open_segment_too() {
+    for durability in [Durability::Sync, Durability::Interval, Durability::Os] {
+        let mut bench = Bench::new();
+        let (spool, clock) = by_hand(&mut bench, durability);
+        let log = spool.log("log").unwrap();
+        let mut c = cursor(&log, "c");
+        log.append_wait(1, payload(0, 100), 1).unwrap();
+        let seen_at_once = drain(&mut c).len();
+        assert_eq!(seen_at_once, usize::from(durability != Durability::Interval), "{durability:?}");
+        clock.go(bench.options.log.sync_interval);
+        spool.turn_writers();
+        assert_eq!(seen_at_once + drain(&mut c).len(), 1, "{durability:?}: no age is asked for");
+        drop(c);
+        spool.close().unwrap();
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+fn append_by_hand(log: &Log, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        log.append_wait(1, payload(number, 1000), 1).unwrap();
+    }
+}
+
+/// Time passes, and the housekeeper looks after each minute of it.
+fn pass(spool: &Spool, clock: &HandClock, minutes: u32) {
+    for _ in 0..minutes {
+        clock.go(MINUTE);
+        spool.turn_housekeeper();
+    }
+}
+
+#[test]
+fn rule_14_a_machine_that_was_off_longer_than_max_age_drops_nothing_before_its_exporters_tried() {
+    let mut bench = Bench::with(|o| o.log.max_age = HOUR);
+    let (spool, _) = by_hand(&mut bench, Durability::Sync);
+    let log = spool.log("log").unwrap();
+    append_by_hand(&log, 0..200);
+    drop(cursor(&log, "c"));
+    spool.close().unwrap();
+    drop((spool, log));
+    // Off for a week; the boot clock begins anew.
+    let off = Arc::new(HandClock::default());
+    off.set_ahead(7 * 24 * HOUR);
+    let spool = under(&mut bench, &off);
+    let log = spool.log("log").unwrap();
+    let mut c = cursor(&log, "c");
+    pass(&spool, &off, 5);
+    c.next_batch(1).unwrap().unwrap();
+    c.rewind();
+    pass(&spool, &off, 4);
+    assert_eq!(log.losses().unwrap(), [], "open for 9 minutes");
+    drop((c, spool, log));
+
+    let spool = under(&mut bench, &off);
+    let log = spool.log("log").unwrap();
+    let mut c = cursor(&log, "c");
+    pass(&spool, &off, 60);
+    assert_eq!(log.losses().unwrap(), [], "no exporter tried");
+    assert_eq!(numbers(&drain(&mut c)), (0..200).collect::<Vec<_>>());
+    pass(&spool, &off, 1);
+    // What it had in hand is lost when it gives that up.
+    c.rewind();
+    let losses = log.losses().unwrap();
+    assert_eq!(losses.iter().map(|loss| loss.reason).collect::<Vec<_>>(), ["max_age"]);
+}
+
+#[test]
+fn rule_14_clock_jumps_of_ten_years_drop_nothing_and_change_no_order() {
+    let mut bench = Bench::with(|o| (o.log.max_age, o.log.retain_age) = (HOUR, HOUR));
+    let clock = Arc::new(HandClock::default());
+    clock.set_ahead(3 * TEN_YEARS);
+    let mut spool = under(&mut bench, &clock);
+    let mut log = spool.log("log").unwrap();
+    let mut c = cursor(&log, "c");
+    let mut delivered = Vec::new();
+    for (round, back) in [true, false, false, true, true, false].into_iter().enumerate() {
+        let round = round as u64 * 100;
+        pass(&spool, &clock, 11);
+        append_by_hand(&log, round..round + 50);
+        if back {
+            clock.set_back(TEN_YEARS)
+        } else {
+            clock.set_ahead(TEN_YEARS)
+        }
+        append_by_hand(&log, round + 50..round + 100);
+        pass(&spool, &clock, 59);
+        assert!(spool.age_is_paused() && log.losses().unwrap().is_empty());
+        let frames = drain(&mut c);
+        delivered.extend(numbers(&frames));
+        c.ack(0, u64::MAX, 0).unwrap();
+        c.flush().unwrap();
+        if round % 200 == 100 {
+            drop((c, log));
+            drop(spool);
+            spool = under(&mut bench, &clock);
+            log = spool.log("log").unwrap();
+            c = cursor(&log, "c");
+        }
+    }
+    assert_eq!(delivered, (0..600).collect::<Vec<_>>());
+    assert_eq!(log.losses().unwrap(), []);
+    assert!(bench.reader().verify(&mut |_, _| {}).unwrap().logs[0].ledger_closes);
 }

@@ -45,6 +45,14 @@ fn witnessed(bench: &Bench, count: usize) {
     }
 }
 
+/// Where the frame with this number begins in the first segment; marks may lie before it.
+fn frame_at(bench: &Bench, number: u64) -> u64 {
+    let bytes = read(&bench.segments()[0]).unwrap();
+    let text = payload(number, PAYLOAD);
+    let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
+    at as u64 - 72
+}
+
 /// Frames of 216 bytes: 72 + 136 + 4 and padding.
 const FRAME: u64 = 216;
 const PAYLOAD: usize = 136;
@@ -348,4 +356,27 @@ fn every_cut_of_the_newest_segment_leaves_a_prefix() {
             Err(error) => assert!(error.is_corrupt(), "{error}"),
         }
     }
+}
+
+#[test]
+fn rule_21_a_frame_that_is_damaged_while_it_is_in_flight_does_not_hold_its_cursor() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..10, PAYLOAD);
+    let mut c = cursor(&log, "c");
+    assert_eq!(drain(&mut c).len(), 10);
+    overwrite(&bench.segments()[0], frame_at(&bench, 4), &[0; FRAME as usize]);
+    // Whoever had them lost them: they are read again, but for one.
+    c.rewind();
+    assert_eq!(numbers(&drain(&mut c)), [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    c.ack(0, u64::MAX, 0).unwrap();
+    assert_eq!(c.position(), 11);
+    c.flush().unwrap();
+    let inspection = bench.spool.as_ref().unwrap().inspect().unwrap();
+    let seen = &inspection.logs[0].cursors[0];
+    assert_eq!(seen.dropped_items, [("damaged".to_owned(), 1)]);
+    assert_eq!((seen.accepted_items, seen.delivered_items, seen.pending.items), (10, 9, 0));
+    drop(c);
+    let log = bench.crash();
+    assert_eq!(drain(&mut cursor(&log, "c")).len(), 0);
 }

@@ -1,5 +1,6 @@
 //! Rules 7 and 8: failed syncs, full disks, failing disks.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use rustix::io::Errno;
 use super::fault_disk::{Fault, FaultDisk, Op};
 use super::*;
 use crate::spool::env::Env;
-use crate::spool::{Durability, Error};
+use crate::spool::{Durability, Error, OnFull};
 
 struct Faulty {
     disk: FaultDisk,
@@ -232,6 +233,8 @@ fn rule_8_every_call_that_fails_in_turn_loses_no_acked_frame_and_ends_nothing() 
         for skip in 0..5 {
             let mut faulty = Faulty::new(|_| {});
             let log = faulty.bench.log();
+            // What nobody wants is given up on a full disk.
+            drop(cursor(&log, "holds"));
             faulty.disk.add(Fault { op, file: "", skip, times: 1, errno });
             let mut acked = append_what_is_taken(&log, 40, 4000);
             append_until_taken(&log, 40);
@@ -261,4 +264,139 @@ fn rule_7_a_cursor_file_whose_sync_failed_is_replaced() {
     drop(faulty.bench.spool.take());
     let log = faulty.open();
     assert_eq!(numbers(&drain(&mut cursor(&log, "mine"))), [7, 8, 9]);
+}
+
+/// Bytes on disk of everything in the log's directory but its cursors, as the log itself counts them and as they are.
+fn bytes(bench: &Bench, log: &Log) -> (u64, u64) {
+    let mut files: Vec<_> = bench.log_dir().read_dir().unwrap().map(Result::unwrap).collect();
+    // What the disk itself keeps of removed ones has a name of its own.
+    files.retain(|file| file.file_type().unwrap().is_file() && !file.file_name().to_string_lossy().starts_with('.'));
+    (log.0.account.bytes(), files.iter().map(|file| file.metadata().unwrap().len()).sum())
+}
+
+#[test]
+fn rule_7_a_segment_whose_name_could_not_be_made_durable_leaves_no_file_behind() {
+    let faulty = Faulty::new(|_| {});
+    let log = faulty.bench.log();
+    faulty.fail(Op::SyncDir, "log", 1, Errno::IO);
+    assert!(try_append(&log, 0).unwrap_err().is_full());
+    assert_eq!(faulty.bench.segments(), Vec::<PathBuf>::new());
+    assert_eq!(bytes(&faulty.bench, &log), (0, 0));
+    append_until_taken(&log, 1);
+    // It cannot be removed either: then it goes on counting.
+    faulty.fail(Op::Write, "seg-", 1, Errno::IO);
+    faulty.fail(Op::SyncDir, "log", 1, Errno::IO);
+    faulty.fail(Op::Remove, "", 2, Errno::IO);
+    assert!(try_append(&log, 2).is_err());
+    append_until_taken(&log, 3);
+    let (counted, there) = bytes(&faulty.bench, &log);
+    // But for what the failed write left behind the frames.
+    assert!(faulty.bench.segments().len() >= 3 && counted + 4096 >= there, "{counted} {there}");
+}
+
+#[test]
+fn a_spare_that_cannot_be_opened_stays_a_spare_and_the_log_goes_on_without() {
+    let mut faulty = Faulty::new(|o| o.log.retain_size = 0);
+    let log = faulty.bench.log();
+    // A segment that is delivered becomes a spare.
+    let mut c = cursor(&log, "c");
+    append(&log, 0..40, 4000);
+    drain(&mut c);
+    c.ack(0, u64::MAX, 0).unwrap();
+    c.flush().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while log.0.spares.is_empty() {
+        assert!(Instant::now() < until, "no spare");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let before = log.0.spares.bytes();
+    faulty.fail(Op::Open, "spare-", usize::MAX, Errno::IO);
+    append(&log, 40..80, 4000);
+    assert!(log.0.spares.bytes() >= before, "{} {before}", log.0.spares.bytes());
+    let (counted, there) = bytes(&faulty.bench, &log);
+    assert!(counted >= there, "{counted} {there}");
+    drop(c);
+    assert_eq!(faulty.recovered().last(), Some(&79));
+}
+
+#[test]
+fn a_close_whose_sync_fails_is_clean_all_the_same() {
+    let mut faulty = Faulty::new(|o| {
+        o.log.durability = Durability::Interval;
+        o.log.sync_interval = Duration::from_secs(3600);
+    });
+    let log = faulty.bench.log();
+    append(&log, 0..5, 100);
+    faulty.fail(Op::Sync, "seg-", 1, Errno::IO);
+    faulty.bench.spool.take().unwrap().close().unwrap();
+    let log = faulty.open();
+    assert!(log.opening().clean, "{:?}", log.opening());
+    assert_eq!(numbers(&drain(&mut cursor(&log, "c"))), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn rule_11_on_a_full_disk_the_oldest_goes_as_at_the_cap() {
+    for errno in [Errno::NOSPC, Errno::DQUOT] {
+        // Of a log that drops its oldest: what nobody delivered. Of one that rejects: what is kept of the delivered.
+        for on_full in [OnFull::DropOldest, OnFull::Reject] {
+            for op in [Op::Write, Op::Create] {
+                let faulty = Faulty::new(|o| o.log.on_full = on_full);
+                let log = faulty.bench.log();
+                let mut c = cursor(&log, "c");
+                append(&log, 0..100, 4000);
+                if on_full == OnFull::Reject {
+                    drain(&mut c);
+                    c.ack(0, u64::MAX, 0).unwrap();
+                    c.flush().unwrap();
+                }
+                let oldest = faulty.bench.segments()[0].clone();
+                faulty.fail(op, "", 1, errno);
+                append(&log, 100..140, 4000);
+                assert!(!oldest.exists(), "{errno:?} {on_full:?} {op:?}");
+                assert!(log.trouble().is_none());
+                let found = numbers(&drain(&mut c));
+                let first = if on_full == OnFull::Reject { 100 } else { found[0] };
+                assert_eq!(found, (first..140).collect::<Vec<_>>());
+                assert!(first > 0 && first <= 100, "{first}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rule_11_on_a_full_disk_a_log_that_rejects_gives_up_nothing_that_is_wanted() {
+    let faulty = Faulty::new(|_| {});
+    let log = faulty.bench.log();
+    let mut c = cursor(&log, "c");
+    append(&log, 0..100, 4000);
+    let files = faulty.bench.segments();
+    faulty.fail(Op::Write, "seg-", 1, Errno::NOSPC);
+    assert!(try_append(&log, 100).unwrap_err().is_full());
+    assert_eq!(faulty.bench.segments(), files);
+    append_until_taken(&log, 101);
+    assert_eq!(numbers(&drain(&mut c)), (0..100).chain([101]).collect::<Vec<_>>());
+}
+
+#[test]
+fn rule_20_an_opening_reads_two_headers_the_newest_segment_and_where_cursors_stand() {
+    let mut faulty = Faulty::new(|_| {});
+    let log = faulty.bench.log();
+    let mut c = cursor(&log, "c");
+    append(&log, 0..400, 4000);
+    // It stands in the middle.
+    let frames = c.next_batch(800_000).unwrap().unwrap().frames;
+    c.ack(frames[0].sequence, frames[frames.len() - 1].sequence, 0).unwrap();
+    c.flush().unwrap();
+    drop(c);
+    let segments = faulty.bench.segments();
+    assert!(segments.len() > 20);
+    drop(faulty.bench.spool.take());
+    faulty.disk.take_calls();
+    let log = faulty.open();
+    let opened = faulty.disk.take_calls().into_iter().filter(|(op, path)| *op == Op::Open && segments.contains(path));
+    let opened: std::collections::BTreeSet<PathBuf> = opened.map(|(_, path)| path).collect();
+    assert!(opened.len() <= 3, "{opened:?}");
+    assert!(opened.contains(&segments[segments.len() - 1]) && opened.contains(&segments[segments.len() - 2]));
+    let left = numbers(&drain(&mut cursor(&log, "c")));
+    assert_eq!(left, (frames.len() as u64..400).collect::<Vec<_>>());
 }

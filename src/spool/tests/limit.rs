@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::fault_disk::{Fault, FaultDisk, Op};
 use super::*;
 use crate::spool::env::Env;
-use crate::spool::{Ack, CursorInspection, CursorOptions, Limit, OnFull};
+use crate::spool::{Ack, CursorInspection, CursorOptions, Durability, Limit, OnFull};
 
 fn limited(log: &Log, name: &str, need: Need, limit: Limit) -> Cursor {
     log.cursor_with(name, CursorOptions { max_pending: Some(limit), ..CursorOptions::new(Start::Oldest, need) })
@@ -297,4 +297,27 @@ fn a_cursor_that_holds_no_data_refuses_nothing() {
     append(&log, 0..50, 100);
     until("it is within its limit", || c.pending().items == 5);
     assert_eq!(account(&bench, "c").pending.items, 5);
+}
+
+#[test]
+fn the_limit_counts_acks_that_a_power_cut_took_from_the_log() {
+    let mut bench = Bench::with(|o| o.log.durability = Durability::Os);
+    let log = bench.log();
+    let mut c = limited(&log, "c", Need::Required, Limit::Items(2));
+    for number in 0..5 {
+        append(&log, [number], 100);
+        deliver(&mut c);
+    }
+    c.flush().unwrap();
+    drop(c);
+    drop(bench.spool.take());
+    // The cursor's file reached the disk, the frames did not.
+    for segment in bench.segments() {
+        #[allow(clippy::disallowed_methods, reason = "the test is the power cut")]
+        std::fs::OpenOptions::new().write(true).open(segment).unwrap().set_len(8192).unwrap();
+    }
+    let log = bench.open();
+    let _c = limited(&log, "c", Need::Required, Limit::Items(2));
+    append(&log, 5..7, 100);
+    assert!(log.append(1, payload(7, 100), 1).unwrap_err().is_full(), "{:?}", account(&bench, "c"));
 }

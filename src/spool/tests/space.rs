@@ -430,3 +430,35 @@ fn a_list_of_segments_passes_over_one_that_was_reclaimed_after_the_look_at_the_d
     let left = files.table().all(reader.env()).unwrap();
     assert_eq!(left.iter().map(|segment| segment.id).collect::<Vec<_>>(), [2, 3]);
 }
+
+#[test]
+fn rule_17_dead_letters_may_be_opened_while_their_spare_is_filled() {
+    for pieces_before in [1, 2, 3] {
+        let mut bench = Bench::new();
+        bench.options.max_size = Some(1 << 30);
+        let log = bench.reopen();
+        // The housekeeper fills it too, but not before a second has passed.
+        let pieces = std::cell::Cell::new(0);
+        let open_meanwhile = || {
+            pieces.set(pieces.get() + 1);
+            if pieces.get() == pieces_before {
+                append(&log.dead_letters().unwrap(), 0..3, 30_000);
+            }
+            true
+        };
+        log.0.reserve_for_dead_letters(&open_meanwhile).unwrap();
+        assert!(pieces.get() >= pieces_before, "{pieces:?}");
+        let dead = log.dead_letters().unwrap();
+        assert_eq!(numbers(&drain(&mut cursor(&dead, "c"))), [0, 1, 2]);
+        append(&dead, 3..40, 30_000);
+        assert_eq!(numbers(&drain(&mut cursor(&dead, "d"))), (0..40).collect::<Vec<_>>());
+        let files = bench.path().join("dead/log").read_dir().unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+        let there: u64 = files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum();
+        let cursors = 2 * crate::spool::format::cursor::FILE_LEN;
+        assert_eq!(dead.0.account.bytes(), there + cursors, "{pieces_before}");
+        drop((dead, log));
+        bench.spool.take().unwrap().close().unwrap();
+        let log = bench.open();
+        assert_eq!(numbers(&drain(&mut cursor(&log.dead_letters().unwrap(), "e"))), (0..40).collect::<Vec<_>>());
+    }
+}

@@ -72,6 +72,19 @@ pub(crate) struct Writer {
     taken: Vec<Queued>,
 }
 
+/// Why a group was not stored.
+enum Failed {
+    /// The disk has no room for it, and nothing of it counts as written.
+    Full(io::Error),
+    Other(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
 /// A written frame and where it stands in the open segment.
 #[derive(Debug)]
 struct Kept {
@@ -145,8 +158,8 @@ impl Writer {
         self.core.queue.take(room, &mut group);
         let taken = group.iter().fold(Totals::default(), |sum, queued| sum + queued.amount());
         let before = self.totals;
-        match ready {
-            Ok(()) => self.write_group(&mut group),
+        match ready.and_then(|()| self.store(&group)) {
+            Ok(()) => self.settle(&mut group),
             Err(error) => self.core.queue.refused(&mut group, &error),
         }
         self.core.queue.settled(taken, self.totals - before);
@@ -154,31 +167,42 @@ impl Writer {
         self.core.queue.set_deadline(self.deadline());
     }
 
-    fn write_group(&mut self, group: &mut Vec<Queued>) {
+    /// Writes a group and makes it as durable as the policy says. On a disk that is full, once more when the oldest is
+    /// gone, if a policy gives that up.
+    fn store(&mut self, group: &[Queued]) -> Result<(), Error> {
+        let need: u64 = group.iter().map(Queued::frame_len).sum();
+        match self.write_group(group) {
+            // At the same place: nothing that the first try wrote is left.
+            Err(Failed::Full(e)) if self.gives_way(&e, need, None) => self.write_group(group),
+            result => result,
+        }
+        .map_err(|failed| match failed {
+            Failed::Full(e) => self.full(&e),
+            Failed::Other(error) => error,
+        })
+    }
+
+    fn write_group(&mut self, group: &[Queued]) -> Result<(), Failed> {
         let frames = self.number(group);
         let last = frames.last().map_or(self.last_sequence, |f| f.header.sequence);
         let totals = frames.last().map_or(self.totals, |f| f.header.totals_after());
         // Burnt even if the write fails: a part of it may be in the file.
         self.next_sequence = last + 1;
-        let result = match self.write(&frames) {
+        match self.write(&frames) {
             Ok(start) => {
                 (self.last_sequence, self.totals) = (last, totals);
                 if self.core.options.durability != Durability::Os {
                     self.keep(frames, start);
                 }
-                self.after_write()
+                Ok(self.after_write()?)
             }
-            Err(e) if trouble(&e) == Trouble::Full => Err(self.full(&e)),
+            Err(e) if trouble(&e) == Trouble::Full => Err(Failed::Full(e)),
             Err(e) => {
                 // The file is not to be trusted: these frames, too, go to another one.
                 (self.last_sequence, self.totals) = (last, totals);
                 self.keep(frames, u64::MAX);
-                self.poison(&e)
+                Ok(self.poison(&e)?)
             }
-        };
-        match result {
-            Ok(()) => self.settle(group),
-            Err(error) => self.core.queue.refused(group, &error),
         }
     }
 
@@ -226,7 +250,8 @@ impl Writer {
     fn after_write(&mut self) -> Result<(), Error> {
         match self.core.options.durability {
             Durability::Sync => self.sync(),
-            Durability::Interval if self.unsynced >= MAX_UNSYNCED => self.sync(),
+            // The worker does it when it is due, unless callers that commit themselves leave it no turn.
+            Durability::Interval if self.unsynced >= MAX_UNSYNCED || self.is_sync_due() => self.sync(),
             Durability::Interval => {
                 let due = self.now() + self.core.options.sync_interval;
                 self.sync_due.get_or_insert(due);
@@ -238,6 +263,10 @@ impl Writer {
                 Ok(())
             }
         }
+    }
+
+    fn is_sync_due(&self) -> bool {
+        self.sync_due.is_some_and(|due| due <= self.now())
     }
 
     /// Syncs what is written; after a failure writes it to another file and syncs that.
@@ -307,12 +336,11 @@ impl Writer {
     }
 
     fn tick(&mut self) {
-        let now = self.now();
-        if self.sync_due.is_some_and(|due| due <= now) {
+        if self.is_sync_due() {
             // A failure is poison, which is kept and told; nobody waits for this sync.
             drop(if self.poisoned { self.ensure_sound() } else { self.sync() });
         }
-        if self.mark_due.is_some_and(|due| due <= now) {
+        if self.mark_due.is_some_and(|due| due <= self.now()) {
             self.mark_due = None;
             self.mark();
         }
@@ -393,6 +421,8 @@ impl Writer {
 
     fn close(&mut self) -> Result<(), Error> {
         self.ensure_sound()?;
+        self.seal()?;
+        // A sync that failed on the way left another file to seal.
         self.seal()
     }
 }

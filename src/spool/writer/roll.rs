@@ -1,18 +1,19 @@
 //! From one segment to the next: sealing, making, rewriting after a failure.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::super::env::lock;
+use super::super::env::{Env, lock};
 use super::super::error::Kind;
 use super::super::format::Totals;
 use super::super::format::frame::frame_len;
 use super::super::format::segment::{DATA_AT, FOOTER_LEN, Footer, SegmentHeader, flags};
-use super::super::fs::{Access, DiskFile, Trouble, trouble};
+use super::super::fs::{Access, DiskFile, Trouble, is_no_space, trouble};
 use super::super::names;
 use super::super::segment::{End, Segment};
+use super::super::spare::Spare;
 use super::super::{Durability, Error};
 use super::open::{Arena, Numbered, Open};
 use super::{Kept, Writer};
@@ -76,6 +77,16 @@ impl Writer {
         Ok(())
     }
 
+    /// The disk refused more bytes: until it has room again, the log's cap is what it has now. True when a policy gives
+    /// up enough of that for so many bytes, or as a spare.
+    pub(super) fn gives_way(&self, refusal: &io::Error, need: u64, spare: Option<u64>) -> bool {
+        if !is_no_space(refusal) {
+            return false;
+        }
+        self.core.space.is_used_up();
+        self.core.make_room(need, spare).unwrap_or(false)
+    }
+
     /// The new segment becomes the one that is written and the last that readers know.
     fn adopt(&mut self, open: Open) {
         lock(&self.core.table).insert(open.segment.clone());
@@ -85,24 +96,40 @@ impl Writer {
     }
 
     /// Makes a segment file with its header and first frames, all durable before it has its name: what stands under
-    /// a segment's name is a whole segment, whatever crashes.
+    /// a segment's name is a whole segment, whatever crashes. On a full disk, of a file that a policy gives up.
     fn make(&mut self, need: u64, beginning: &Beginning, frames: &[Numbered]) -> Result<Open, Error> {
+        match self.try_to_make(need, beginning, frames) {
+            // A file that becomes a spare keeps its blocks: nobody else can take them.
+            Err(e) if e.io_error().is_some_and(|e| self.gives_way(e, need, Some(need.max(self.core.segment_size)))) => {
+                self.try_to_make(need, beginning, frames)
+            }
+            made => made,
+        }
+    }
+
+    fn try_to_make(&mut self, need: u64, beginning: &Beginning, frames: &[Numbered]) -> Result<Open, Error> {
         let id = self.next_id;
         // Even if this fails: its file may be there after a crash.
         self.next_id += 1;
         let header = self.header(id, beginning);
         let path = self.core.dir.join(names::segment_file(id));
         let made = self.temporary(need)?;
-        let result = self.fill(&made, &header, path, frames);
+        let result = self.fill(&made, &header, path.clone(), frames);
         match &result {
             Ok(open) => self.core.account.add(open.segment.size().saturating_sub(made.counted)),
-            Err(_) => {
-                self.core.account.sub(made.counted);
-                // What cannot be removed now is swept at the next opening.
-                drop(self.core.env.remove(&made.path));
-            }
+            Err(_) => self.unmake(&made, &path),
         }
         result
+    }
+
+    /// Removes what could not be made, under either name. What cannot be removed now goes on counting: the next
+    /// opening finds it.
+    fn unmake(&self, made: &Made, path: &Path) {
+        let env = &self.core.env;
+        match env.remove(&made.path).or_else(|_| env.remove(path)) {
+            Ok(()) => self.core.account.sub(made.counted),
+            Err(_) => self.core.account.add(made.size.saturating_sub(made.counted)),
+        }
     }
 
     fn header(&self, id: u64, beginning: &Beginning) -> SegmentHeader {
@@ -129,13 +156,12 @@ impl Writer {
     fn temporary(&self, need: u64) -> Result<Made, Error> {
         let env = &self.core.env;
         if let Some(spare) = self.core.spares.take(need) {
-            let file = env.open(&spare.path, Access::Write)?;
-            // A reader in another process may have opened it under its old name: then it keeps it, without a name.
-            if file.try_lock(true).map_err(|e| Error::io("lock", &spare.path, e))? {
-                return Ok(Made { path: spare.path, file, size: spare.size, counted: spare.size });
+            match claim(env, &spare) {
+                Ok(Some(file)) => return Ok(Made { path: spare.path, file, size: spare.size, counted: spare.size }),
+                Ok(None) => self.core.account.sub(spare.size),
+                // Still there and still counted; whether the disk fails as a whole, a new file shows.
+                Err(_) => self.core.spares.put(spare),
             }
-            env.remove(&spare.path)?;
-            self.core.account.sub(spare.size);
         }
         let path = self.core.spares.new_path(&self.core.dir);
         let file = env.open(&path, Access::Create)?;
@@ -281,6 +307,17 @@ impl Writer {
         let (log, limit) = (self.core.name.clone(), error.to_string());
         self.troubled(Kind::Full { log, limit, retry_after }.into(), retry_after)
     }
+}
+
+/// Opens a spare for ourselves alone. A reader in another process may have opened it under its old name: then it keeps
+/// it, without a name, and the answer is `None`.
+fn claim(env: &Env, spare: &Spare) -> Result<Option<Arc<dyn DiskFile>>, Error> {
+    let file = env.open(&spare.path, Access::Write)?;
+    if file.try_lock(true).map_err(|e| Error::io("lock", &spare.path, e))? {
+        return Ok(Some(file));
+    }
+    env.remove(&spare.path)?;
+    Ok(None)
 }
 
 /// Where frames stand that were written from `start` on.
