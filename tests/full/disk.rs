@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::filesystem::FileSystem;
 use crate::room::{Loop, Mounted, Room, run};
 
-const SIZE: u64 = 64 << 20;
+const SIZE: u64 = 24 << 20;
 
 pub(crate) struct Disk {
     file: PathBuf,
@@ -22,7 +22,7 @@ impl Disk {
         File::create(&file).unwrap().set_len(SIZE).unwrap();
         // Nothing is reserved for root, who runs the agent.
         let later = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
-        run("mkfs.ext4", ["-q", "-F", "-b", "4096", "-m", "0", "-E", later, file.to_str().unwrap()]);
+        run("mkfs.ext4", ["-q", "-F", "-b", "4096", "-m", "0", "-J", "size=4", "-E", later, file.to_str().unwrap()]);
         let device = Loop::attach(&file);
         let mounted = Mounted::new(device.path(), &room.mount_point("full"), FileSystem::EXT4).unwrap();
         Self { file, mounted, device }

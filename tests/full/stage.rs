@@ -221,6 +221,7 @@ service:
         let verification = self.tidegate(&["spool", "verify"]);
         assert_eq!(verification["ok"], true, "{:?}: {verification:#}", self.setting);
         let mut figures = self.oracle.figures();
+        assert!(figures.told_lost <= dropped, "{:?}: told {}, dropped {dropped}", self.setting, figures.told_lost);
         assert_eq!(figures.invented, 0, "{:?}: {:#?}", self.setting, self.oracle.inventions());
         if self.setting.policy == Policy::DropOldest {
             // Not more than was counted as dropped, as each cycle has shown.
@@ -237,25 +238,24 @@ service:
     }
 
     fn pending(&self) -> u64 {
-        self.cursors().iter().map(|cursor| cursor["pending_records"].as_u64().unwrap()).sum()
+        self.ledgers().iter().map(|ledger| sum(&ledger["pending"])).sum()
     }
 
     /// Records that a limit took.
     fn dropped(&self) -> u64 {
-        let of = |cursor: &Value| -> u64 {
-            let by_reason = cursor["dropped_records"].as_object().unwrap();
+        let of = |ledger: &Value| -> u64 {
+            let by_reason = ledger["dropped"].as_object().unwrap();
             assert!(by_reason.keys().all(|reason| reason == "full"), "{by_reason:?}");
-            by_reason.values().map(|records| records.as_u64().unwrap()).sum()
+            sum(&ledger["dropped"])
         };
-        self.cursors().iter().map(of).sum()
+        self.ledgers().iter().map(of).sum()
     }
 
-    /// The cursors of the log of what clients sent.
-    fn cursors(&self) -> Vec<Value> {
+    /// The ledgers of the logs of what clients sent.
+    fn ledgers(&self) -> Vec<Value> {
         let inspection = self.tidegate(&["spool", "inspect"]);
         let logs = inspection["logs"].as_array().unwrap();
-        let sent = logs.iter().filter(|log| log["name"] != "self");
-        sent.flat_map(|log| log["cursors"].as_array().unwrap().clone()).collect()
+        logs.iter().filter(|log| log["name"] != "self").map(|log| log["ledger"].clone()).collect()
     }
 
     fn tidegate(&self, arguments: &[&str]) -> Value {
@@ -265,4 +265,9 @@ service:
         let said = String::from_utf8_lossy(&output.stderr);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{arguments:?}: {e}\n{said}"))
     }
+}
+
+/// Of the numbers in an object.
+fn sum(numbers: &Value) -> u64 {
+    numbers.as_object().unwrap().values().map(|number| number.as_u64().unwrap()).sum()
 }

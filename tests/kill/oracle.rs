@@ -28,6 +28,7 @@ struct Records {
     delivered: Vec<u32>,
     invented: Vec<String>,
     refused_as_full: u64,
+    told_lost: u64,
 }
 
 /// The figures of a run.
@@ -47,6 +48,8 @@ pub(crate) struct Figures {
     pub(crate) lost: usize,
     /// Arrivals that nobody issued, or with other content.
     pub(crate) invented: usize,
+    /// Records that the agent's own records say are lost.
+    pub(crate) told_lost: u64,
 }
 
 /// What was acknowledged at one moment.
@@ -97,9 +100,10 @@ impl Oracle {
     pub(crate) fn delivered(&self, request: &ExportLogsServiceRequest) {
         let mut records = self.lock();
         for found in records_of(request) {
-            match records.recognise(found) {
-                Some(id) => records.delivered[index(id)] += 1,
-                None => records.invented.push(format!("{found:?}")),
+            match (records.recognise(found), told_lost(found)) {
+                (Some(id), _) => records.delivered[index(id)] += 1,
+                (None, Some(count)) => records.told_lost += count,
+                (None, None) => records.invented.push(format!("{found:?}")),
             }
         }
     }
@@ -178,6 +182,7 @@ impl Oracle {
             delivered_unacked: both().filter(|(acked, times)| !**acked && **times > 0).count(),
             lost: both().filter(|(acked, times)| **acked && **times == 0).count(),
             invented: records.invented.len(),
+            told_lost: records.told_lost,
         }
     }
 
@@ -200,7 +205,8 @@ fn records_of(request: &ExportLogsServiceRequest) -> impl Iterator<Item = &LogRe
 impl Figures {
     /// Adds them to the figures of a run.
     pub(crate) fn count(&self, tally: &mut Tally) {
-        let Self { issued, acked, delivered, duplicated, delivered_unacked, lost, invented } = *self;
+        let Self { issued, acked, delivered, duplicated, delivered_unacked, lost, invented, told_lost } = *self;
+        tally.count("told_lost", told_lost);
         let named = [
             ("issued", issued),
             ("acked", acked),
@@ -246,9 +252,18 @@ fn request(log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
 }
 
 fn id_of(record: &LogRecord) -> Option<u64> {
-    let value = record.attributes.iter().find(|a| a.key == ID)?.value.as_ref()?;
+    number(record, ID)
+}
+
+/// How many records a `collector.loss` tells of.
+fn told_lost(record: &LogRecord) -> Option<u64> {
+    if record.event_name == "collector.loss" { number(record, "collector.loss.count") } else { None }
+}
+
+fn number(record: &LogRecord, attribute: &str) -> Option<u64> {
+    let value = record.attributes.iter().find(|a| a.key == attribute)?.value.as_ref()?;
     match value.value {
-        Some(Value::IntValue(id)) => u64::try_from(id).ok(),
+        Some(Value::IntValue(number)) => u64::try_from(number).ok(),
         _ => None,
     }
 }

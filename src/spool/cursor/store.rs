@@ -1,4 +1,6 @@
 //! A cursor's file: two slots, written in turn, so that one is always whole.
+//!
+//! Each run makes the file anew at its first write; on a full disk it goes on with the one that is there.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,16 +9,26 @@ use super::super::Error;
 use super::super::env::Env;
 use super::super::format::Fault;
 use super::super::format::cursor::{FILE_LEN, SLOT_LEN, Slot};
-use super::super::fs::{Access, DiskFile};
+use super::super::fs::{Access, DiskFile, is_no_space};
 
 /// The file of one cursor.
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
-    /// `None` after a failed write or sync: that file is never written again, the next write makes another.
-    file: Option<Arc<dyn DiskFile>>,
+    file: Held,
     /// The cursor is no more: a late write must not bring its file back.
     removed: bool,
+}
+
+/// What is known of the file itself.
+#[derive(Debug)]
+enum Held {
+    /// Nothing: it is another run's, or not there. What the cache shows of it the disk may lack, so it is replaced.
+    Unknown,
+    /// Made by this run, and sound.
+    Sound(Arc<dyn DiskFile>),
+    /// A write or sync failed: it is never written again, the next write makes another.
+    Failed,
 }
 
 /// What a cursor's file held.
@@ -51,7 +63,7 @@ impl Store {
 
     /// For the file at `path`, which may not exist yet.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, removed: false }
+        Self { path, file: Held::Unknown, removed: false }
     }
 
     pub(crate) fn is_removed(&self) -> bool {
@@ -64,7 +76,7 @@ impl Store {
             Err(e) if !e.is_not_found() => return Err(e),
             _ => {}
         }
-        (self.removed, self.file) = (true, None);
+        (self.removed, self.file) = (true, Held::Failed);
         // The name itself: else it could be back after a crash, and hold data again.
         self.path.parent().map_or(Ok(()), |dir| env.sync_dir(dir))
     }
@@ -77,16 +89,30 @@ impl Store {
     /// the present one; the next write goes to a new file.
     pub(crate) fn write(&mut self, env: &Env, slot: &Slot) -> Result<(), Error> {
         let bytes = slot.encode();
-        let Some(file) = self.file.take() else {
-            self.file = Some(self.replace(env, &bytes, slot.generation)?);
-            return Ok(());
+        let file = match std::mem::replace(&mut self.file, Held::Failed) {
+            Held::Sound(file) => self.update(file, &bytes, slot.generation)?,
+            Held::Failed => self.replace(env, &bytes, slot.generation)?,
+            Held::Unknown => match self.replace(env, &bytes, slot.generation) {
+                // A full disk keeps no agent from starting: the file that is there needs no room.
+                Err(e) if e.io_error().is_some_and(is_no_space) => self.reuse(env, &bytes, slot.generation).ok_or(e)?,
+                replaced => replaced?,
+            },
         };
-        // The other slot stays whole while this one is torn.
-        let at = place(slot.generation);
-        file.write_bytes(&bytes, at).map_err(|e| Error::io("write", &self.path, e))?;
-        file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
-        self.file = Some(file);
+        self.file = Held::Sound(file);
         Ok(())
+    }
+
+    /// Writes the slot that is not the newest, in place: the other one stays whole while this one is torn.
+    fn update(&self, file: Arc<dyn DiskFile>, slot: &[u8], generation: u64) -> Result<Arc<dyn DiskFile>, Error> {
+        file.write_bytes(slot, place(generation)).map_err(|e| Error::io("write", &self.path, e))?;
+        file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
+        Ok(file)
+    }
+
+    /// Writes in place to a file of another run, if there is one of full size.
+    fn reuse(&self, env: &Env, slot: &[u8], generation: u64) -> Option<Arc<dyn DiskFile>> {
+        let file = env.open(&self.path, Access::Write).ok()?;
+        file.size().is_ok_and(|size| size >= FILE_LEN).then(|| self.update(file, slot, generation).ok())?
     }
 
     /// Makes a whole new file beside the old one and puts it in its place. Its space is taken now, so that later
@@ -98,18 +124,24 @@ impl Store {
             Err(e) if !e.is_not_found() => return Err(e),
             _ => {}
         }
-        let file = env.open(&new, Access::Create)?;
-        let mut whole = vec![0; FILE_LEN as usize];
-        let at = place(generation) as usize;
-        whole[at..at + slot.len()].copy_from_slice(slot);
-        file.write_bytes(&whole, 0).map_err(|e| Error::io("write", &new, e))?;
-        // Before the rename: else a crash could leave the name on a file without its bytes.
-        file.sync_all().map_err(|e| Error::io("sync", &new, e))?;
-        env.rename(&new, &self.path)?;
+        // What of it is there on a full disk is only in the way.
+        let file = self.make(env, &new, slot, generation).inspect_err(|_| drop(env.remove(&new)))?;
         if let Some(dir) = self.path.parent() {
             // The name itself: else the old file could be back after a crash.
             env.sync_dir(dir)?;
         }
+        Ok(file)
+    }
+
+    fn make(&self, env: &Env, new: &Path, slot: &[u8], generation: u64) -> Result<Arc<dyn DiskFile>, Error> {
+        let file = env.open(new, Access::Create)?;
+        let mut whole = vec![0; FILE_LEN as usize];
+        let at = place(generation) as usize;
+        whole[at..at + slot.len()].copy_from_slice(slot);
+        file.write_bytes(&whole, 0).map_err(|e| Error::io("write", new, e))?;
+        // Before the rename: else a crash could leave the name on a file without its bytes.
+        file.sync_all().map_err(|e| Error::io("sync", new, e))?;
+        env.rename(new, &self.path)?;
         Ok(file)
     }
 }

@@ -400,3 +400,30 @@ fn rule_20_an_opening_reads_two_headers_the_newest_segment_and_where_cursors_sta
     let left = numbers(&drain(&mut cursor(&log, "c")));
     assert_eq!(left, (frames.len() as u64..400).collect::<Vec<_>>());
 }
+
+#[test]
+fn rule_15_a_cursor_is_opened_and_moves_on_a_disk_that_is_full() {
+    let mut faulty = Faulty::new(|_| {});
+    let log = faulty.bench.log();
+    append(&log, 0..10, 100);
+    let mut c = cursor(&log, "c");
+    drain(&mut c);
+    c.ack(0, 4, 0).unwrap();
+    c.flush().unwrap();
+    drop((c, log));
+    for (from, to) in [(4, 6), (6, 9)] {
+        drop(faulty.bench.spool.take());
+        faulty.fail(Op::Create, "", usize::MAX, Errno::NOSPC);
+        let log = faulty.open();
+        let mut c = cursor(&log, "c");
+        assert_eq!(numbers(&drain(&mut c)), (from..10).collect::<Vec<_>>());
+        c.ack(0, to, 0).unwrap();
+        c.flush().unwrap();
+        let error = log.cursor("another", Start::Oldest, Need::Required).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()), "a new one takes room: {error}");
+    }
+    drop(faulty.bench.spool.take());
+    faulty.disk.heal();
+    let log = faulty.open();
+    assert_eq!(numbers(&drain(&mut cursor(&log, "c"))), [9]);
+}
