@@ -45,15 +45,21 @@ fn tidegate() -> Command {
 }
 
 fn start(home: &Path, stdout: Stdio) -> Agent {
+    start_changed(home, stdout, |_| {})
+}
+
+/// Starts the agent as a process that was changed.
+pub(crate) fn start_changed(home: &Path, stdout: Stdio, change: impl FnOnce(&mut Command)) -> Agent {
     std::fs::write(home.join("agent.yaml"), config("", "")).expect("a configuration");
     let mut command = tidegate();
+    change(&mut command);
     command.args(["run", "--config"]).arg(home.join("agent.yaml")).arg("--data-dir").arg(home.join("data"));
     let mut agent = Agent::spawn(command.stdout(stdout));
     agent.wait_ready(PATIENCE);
     agent
 }
 
-fn tail(home: &Path, event: &str) -> Vec<Value> {
+pub(crate) fn tail(home: &Path, event: &str) -> Vec<Value> {
     let mut command = tidegate();
     command.args(["tail", "-n", "10000", "--output", "json", "--event", event, "--data-dir"]).arg(home.join("data"));
     let output = command.output().expect("tail");

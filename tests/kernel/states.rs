@@ -1,14 +1,18 @@
 //! What is told where this kernel does not have a hook, or refuses it. The thread that attaches sees another kernel
 //! than there is: types without a tracepoint, or an answer that the kernel did not give.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::mount::MountPropagationFlags;
 use rustix::thread::UnshareFlags;
-use tidegate::receivers::kernel::{self, Probes, State};
+use tidegate::receivers::kernel::{self, Probes};
 
-use crate::harness::{Agent, Record, generous};
+use crate::actions::until;
+use crate::binary::{start_changed, tail};
+use crate::harness::{Agent, PATIENCE, Record, generous};
 
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 
@@ -38,7 +42,7 @@ fn without(types: &mut [u8], tracepoint: &str) {
 }
 
 /// Lets `bpf(2)` answer with this error on this thread, and on those that it starts.
-fn refuse_bpf(errno: Errno) {
+fn refuse_bpf(errno: Errno) -> std::io::Result<()> {
     const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
@@ -52,7 +56,7 @@ fn refuse_bpf(errno: Errno) {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: the kernel copies the program, which lives until the call is over.
     let answer = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-    assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
+    if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// What was told of this hook.
@@ -72,7 +76,7 @@ fn what_a_kernel_does_not_have_is_told_and_what_an_event_lacks_by_it() {
         std::fs::write(&file, types).expect("the types");
         show_types(file.path());
     });
-    assert_eq!((probes.attached(), probes.wanted()), (4, 5));
+    assert_eq!((probes.attached(), probes.wanted()), (4, 5), "{:?}", probes.reports());
     let agent = Agent::start_probes(probes);
 
     let oom = told(agent, "tp_btf/mark_victim");
@@ -102,16 +106,23 @@ fn a_kernel_without_types_has_no_hook_and_is_told_what_it_needs() {
     agent.stop();
 }
 
+/// In a process of its own: what a kernel can do is asked once.
 #[test]
 fn what_the_kernel_refuses_for_another_reason_than_rights_has_failed() {
-    let probes = attach_after(|| refuse_bpf(Errno::NOMEM));
-    assert_eq!(probes.attached(), 0);
-    for report in probes.reports() {
-        assert_eq!((report.state, report.errno), (State::Failed, Some(12)), "{report}");
-    }
-    let agent = Agent::start_probes(probes);
-    let crash = told(agent, "tp_btf/signal_deliver");
-    assert_eq!((crash.severity, crash.text("collector.probe.state")), (13, "failed"));
-    assert_eq!((crash.text("error.type"), crash.int("collector.probe.errno")), ("ENOMEM", 12));
-    agent.stop();
+    let home = tempfile::tempdir().expect("a directory");
+    let agent = start_changed(home.path(), Stdio::null(), |command| {
+        // SAFETY: between fork and exec it calls the kernel, and takes neither locks nor memory.
+        unsafe { command.pre_exec(|| refuse_bpf(Errno::NOMEM)) };
+    });
+    agent.wait_said("receiver kernel: 0 of 5 hooks attached", PATIENCE);
+    agent.wait_said("kernel.process.crash: failed (ENOMEM)", PATIENCE);
+    let crash = until("the state in tail", || {
+        let mut states = tail(home.path(), "collector.probe_state").into_iter();
+        states.find(|state| state["attributes"]["kernel.hook.name"] == "tp_btf/signal_deliver")
+    });
+    let attributes = &crash["attributes"];
+    assert_eq!((&crash["severity_number"], &attributes["collector.probe.state"]), (&13.into(), &"failed".into()));
+    assert_eq!((&attributes["error.type"], &attributes["collector.probe.errno"]), (&"ENOMEM".into(), &12.into()));
+    let (status, said) = agent.stop(PATIENCE);
+    assert!(status.success(), "{said}");
 }
