@@ -11,6 +11,7 @@ use super::cursor::Cursor;
 use super::error::Kind;
 use super::format::frame;
 use super::queue::{Queued, Wake};
+use super::worker::Runner;
 use super::writer::Writer;
 use super::{Appended, CursorOptions, Error, Need, Start};
 
@@ -78,7 +79,10 @@ impl Log {
     /// # Errors
     /// As [`Log::append`] and [`Ack::wait`].
     pub fn append_wait(&self, content: u8, payload: Bytes, items: u32) -> Result<Appended, Error> {
-        let Ok(mut writer) = self.1.try_lock() else { return self.append(content, payload, items)?.wait() };
+        // The worker commits for all who come back together, where there is one.
+        let joins = self.0.env.runner == Runner::Threads && self.0.queue.is_gathering();
+        let writer = if joins { None } else { self.1.try_lock().ok() };
+        let Some(mut writer) = writer else { return self.append(content, payload, items)?.wait() };
         let ack = self.push(content, payload, items, Wake::Nobody)?;
         writer.commit();
         drop(writer);

@@ -7,6 +7,8 @@
 //! - A frame counts as accepted from the moment it is queued; one that is not stored after all is taken back.
 //! - Those who wait are let in first come, first served. Appends that do not wait are refused rather than queued, so
 //!   they may pass those who do: who waits loses time by it, never a record.
+//! - A commit waits for those whom the last one answered, since most callers come back at once and then share its sync:
+//!   at most for as long as a commit takes, and not again for a while when they did not come.
 //! - A frame in the line belongs to its caller. It goes when the caller goes, when its time is up, or when the log
 //!   closes, and nothing of it was written then.
 
@@ -29,6 +31,10 @@ pub(crate) const MAX_WAITING: u64 = 16 << 20;
 const BUSY_DELAY: Duration = Duration::from_millis(100);
 /// When to try again after a cursor's limit refused: only its backend knows.
 const LIMIT_DELAY: Duration = Duration::from_secs(1);
+/// The longest that a commit waits for others.
+const MAX_GATHER: Duration = Duration::from_millis(1);
+/// Commits that do not wait after one that waited in vain.
+const HURRIED: u32 = 16;
 /// How often the line is looked at while nothing happens: for those whose time is up, and to try a full disk again.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -59,7 +65,19 @@ struct State {
     stop: Option<Stop>,
     /// When the writer has something to do even without frames, on the monotonic clock.
     deadline: Option<Duration>,
+    gather: Option<Gather>,
+    /// Commits that wait for nobody, because the last ones who were waited for did not come.
+    hurried: u32,
     writer: Presence,
+}
+
+/// Whom the next commit waits for.
+#[derive(Debug, Clone, Copy)]
+struct Gather {
+    /// As soon as so many frames wait, it begins.
+    frames: usize,
+    /// On the monotonic clock.
+    until: Duration,
 }
 
 /// Where the writer's worker is.
@@ -191,9 +209,27 @@ impl Queue {
     }
 
     fn wake_writer(&self, state: &State) {
-        if state.writer != Presence::Busy {
-            self.work.notify_one();
+        match (state.writer, state.gather) {
+            (Presence::Busy, _) => {}
+            // It wakes by itself when it has waited long enough.
+            (Presence::Waits { until: Some(until) }, Some(gather))
+                if until <= gather.until && state.frames.len() < gather.frames && state.line.is_empty() => {}
+            _ => self.work.notify_one(),
         }
+    }
+
+    /// Whether the next commit waits for others: who commits now would go without them.
+    pub(crate) fn is_gathering(&self) -> bool {
+        lock(&self.state).gather.is_some()
+    }
+
+    /// A commit that took so long is about to answer so many: the next one waits for them to come back.
+    pub(crate) fn expect(&self, answered: usize, took: Duration) {
+        let mut state = lock(&self.state);
+        state.hurried = state.hurried.saturating_sub(1);
+        let frames = answered + state.frames.len();
+        let waits = frames > 1 && state.hurried == 0;
+        state.gather = waits.then(|| Gather { frames, until: self.now() + took.min(MAX_GATHER) });
     }
 
     /// Wakes the writer if frames wait.
@@ -278,7 +314,8 @@ impl Queue {
                 return signal;
             }
             let look = (!state.line.is_empty()).then_some(now + LOOK);
-            let until = [state.deadline, look].into_iter().flatten().min();
+            let gather = state.gather.map(|gather| gather.until);
+            let until = [state.deadline, look, gather].into_iter().flatten().min();
             state.writer = Presence::Waits { until };
             state = match until {
                 Some(until) => {
@@ -294,7 +331,10 @@ impl Queue {
     /// The work that there is now.
     #[cfg(test)]
     pub(crate) fn poll(&self) -> Option<Signal> {
-        lock(&self.state).signal(&self.log, self.now())
+        let mut state = lock(&self.state);
+        // Whoever is waited for would have no turn.
+        state.gather = None;
+        state.signal(&self.log, self.now())
     }
 
     /// Bytes in the segment of the first frame that waits.
@@ -406,11 +446,25 @@ impl State {
             return Some(Signal::Stop(Stop::Abandon));
         }
         self.let_in(log, now);
-        if !self.frames.is_empty() {
+        if !self.gathers(now) && !self.frames.is_empty() {
             return Some(Signal::Frames);
         }
         let is_due = self.deadline.is_some_and(|deadline| deadline <= now);
         self.stop.map(Signal::Stop).or(is_due.then_some(Signal::Deadline))
+    }
+
+    /// Whether the next commit still waits for others.
+    fn gathers(&mut self, now: Duration) -> bool {
+        let Some(gather) = self.gather else { return false };
+        let came = self.frames.len() >= gather.frames || self.waiting >= MAX_WAITING / 2;
+        if !came && now < gather.until && self.stop.is_none() {
+            return true;
+        }
+        self.gather = None;
+        if !came {
+            self.hurried = HURRIED;
+        }
+        false
     }
 
     /// Why a frame cannot be queued now.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::actions::until;
 use crate::crash::which;
@@ -165,7 +165,15 @@ fn crashes_during_reloads_are_all_kept_and_only_changes_of_state_are_told() {
     };
     until("the last crash", || came().last().filter(|times| **times > 0).map(|_| ()));
     println!("{} crashes", pids.len());
-    assert_eq!(came(), vec![1; pids.len()]);
+    let came = came();
+    let not_once: Vec<usize> = (0..came.len()).filter(|crash| came[*crash] != 1).collect();
+    if !not_once.is_empty() {
+        // Taking a program out can stop an emulated machine's reader for so long that the ring is full.
+        let in_emulator = std::env::var_os("TIDEGATE_GUEST").is_some() && came.iter().all(|times| *times <= 1);
+        let told = || told_lost(home.path());
+        let is_told = || in_emulator && until("what the ring lost", || (told() >= not_once.len()).then_some(true));
+        assert!(is_told(), "{}", story(home.path(), &pids, &not_once));
+    }
 
     let states = tail(home.path(), "collector.probe_state");
     let text = |record: &Value, key: &str| record["attributes"][key].as_str().map(str::to_owned);
@@ -178,9 +186,32 @@ fn crashes_during_reloads_are_all_kept_and_only_changes_of_state_are_told() {
         |before: &str, now: &str| (Some("tp_btf/kfree_skb".to_owned()), before.to_owned(), Some(now.to_owned()));
     assert_eq!(changes, [change("attached", "disabled"), change("disabled", "attached")]);
     // The receiver's count went on as well.
-    until("the count", || (accepted(&agent) >= pids.len() + states.len()).then_some(()));
+    until("the count", || (accepted(&agent) >= pids.len() - not_once.len() + states.len()).then_some(()));
     let (status, said) = agent.stop(PATIENCE);
     assert!(status.success(), "{said}");
+}
+
+/// Crashes of which a `collector.loss` tells.
+fn told_lost(home: &Path) -> usize {
+    let losses = tail(home, "collector.loss").into_iter().map(|record| record["attributes"].clone());
+    let crashes = losses.filter(|loss| loss["kernel.event.name"] == "kernel.process.crash");
+    crashes.filter_map(|loss| loss["collector.loss.count"].as_u64()?.try_into().ok()).fold(0, usize::saturating_add)
+}
+
+/// What is known of crashes that did not come once: the numbers of those around them, and what the agent told.
+fn story(home: &Path, pids: &[u32], crashes: &[usize]) -> String {
+    let records = tail(home, "kernel.process.crash");
+    let of = |crash: usize| {
+        let known =
+            |record: &&Value| Some(&record["attributes"]["process.pid"]) == pids.get(crash).map(|p| json!(p)).as_ref();
+        let found = records.iter().filter(known).map(|r| (&r["attributes"]["kernel.hook.sequence"], &r["time"]));
+        format!("{crash}: {:?}", found.collect::<Vec<_>>())
+    };
+    let (first, last) = (crashes[0], crashes[crashes.len() - 1]);
+    let around = (first.saturating_sub(3)..first + 1).chain(last..last + 4).map(of);
+    let losses: Vec<String> = tail(home, "collector.loss").iter().map(Value::to_string).collect();
+    let around = around.collect::<Vec<_>>().join("\n");
+    format!("{} of {}: {first} to {last}\n{around}\n{}", crashes.len(), pids.len(), losses.join("\n"))
 }
 
 /// What the kernel receiver counted as stored since the agent started.

@@ -143,6 +143,7 @@ impl Writer {
     /// One group: as many waiting frames as fit the open segment.
     pub(super) fn commit(&mut self) {
         let Some(first) = self.core.queue.first_len() else { return };
+        let began = self.now();
         self.mark_due = None;
         let ready = self.ensure_sound().and_then(|()| self.ensure_room(first));
         let room = match (&ready, &self.open) {
@@ -158,7 +159,9 @@ impl Writer {
         self.core.queue.take(room, &mut group);
         let taken = group.iter().fold(Totals::default(), |sum, queued| sum + queued.amount());
         let before = self.totals;
-        match ready.and_then(|()| self.store(&group)) {
+        let stored = ready.and_then(|()| self.store(&group));
+        self.core.queue.expect(group.len(), self.now().saturating_sub(began));
+        match stored {
             Ok(()) => self.settle(&mut group),
             Err(error) => self.core.queue.refused(&mut group, &error),
         }
