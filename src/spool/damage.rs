@@ -104,7 +104,10 @@ impl Damaged {
         }
         to.sync_all().map_err(|e| Error::io("sync", &temporary, e))?;
         env.rename(&temporary, &path)?;
-        env.sync_dir(&self.dir)?;
+        // The copy's name, and that of the directory: it may be new.
+        for dir in [Some(&*self.dir), self.dir.parent()].into_iter().flatten() {
+            env.sync_dir(dir)?;
+        }
         self.bytes.fetch_add(done, Ordering::Relaxed);
         self.space.add_other(done);
         Ok(())

@@ -113,7 +113,10 @@ impl LogCore {
         let open = lock(&self.dead.open);
         if open.is_none() {
             self.dead.account.set(size);
-            self.env.sync_dir(dir)?;
+            // The spare's name, and that of the directory: it may be new.
+            for dir in [Some(&**dir), dir.parent()].into_iter().flatten() {
+                self.env.sync_dir(dir)?;
+            }
         }
         Ok(())
     }
