@@ -167,8 +167,13 @@ impl Segment {
 
     /// Whether it was sealed, and its footer is damaged since.
     pub(crate) fn has_damaged_footer(&self, file: &dyn DiskFile) -> Result<bool, Error> {
-        let Some((_, bytes)) = self.last_bytes(file)? else { return Ok(false) };
-        Ok(self.footer(file)?.is_none() && Footer::is_damaged(&bytes, self.id, self.header.epoch))
+        let Some((at, bytes)) = self.last_bytes(file)? else { return Ok(false) };
+        // Of this segment, or in a recycled file of the one that had it before.
+        let is_whole = Footer::claimed(&bytes).is_some_and(|(segment_id, epoch)| {
+            let header = SegmentHeader { segment_id, epoch, ..self.header };
+            Footer::decode(&bytes, header.seed(), at).is_ok()
+        });
+        Ok(!is_whole && Footer::is_damaged(&bytes, self.id, self.header.epoch))
     }
 
     /// What stands where a footer would, and where that is.
@@ -270,7 +275,8 @@ impl Segment {
 fn claimed_epoch(file: &dyn DiskFile, size: u64) -> Option<u64> {
     let mut bytes = Vec::new();
     file.read(&mut bytes, size.checked_sub(FOOTER_LEN)?, FOOTER_LEN as usize).ok()?;
-    Footer::claimed_epoch(&bytes)
+    // A hint for a file whose header is lost.
+    Footer::claimed(&bytes).map(|(_, epoch)| epoch)
 }
 
 /// The header that a file without one must have had, from its first frame: if a frame verifies with one of the

@@ -231,7 +231,7 @@ impl Footer {
         })
     }
 
-    /// Whether bytes that are no footer of this segment were one: a recycled file may end in another's.
+    /// Whether bytes that are no footer were one of this segment.
     pub(crate) fn is_damaged(bytes: &[u8], segment_id: u64, epoch: u64) -> bool {
         let Some(b) = bytes.get(..footer::LEN) else { return false };
         let is_mine =
@@ -239,9 +239,9 @@ impl Footer {
         is_mine.into_iter().filter(|is| *is).count() >= 2
     }
 
-    /// The epoch that a footer claims, unchecked: a hint for a file whose header is lost.
-    pub(crate) fn claimed_epoch(bytes: &[u8]) -> Option<u64> {
+    /// The segment id and epoch that a footer claims, unchecked.
+    pub(crate) fn claimed(bytes: &[u8]) -> Option<(u64, u64)> {
         let b = bytes.get(..footer::LEN)?;
-        b.starts_with(FOOTER_MAGIC).then(|| get(b, footer::EPOCH))
+        b.starts_with(FOOTER_MAGIC).then(|| (get(b, footer::SEGMENT_ID), get(b, footer::EPOCH)))
     }
 }
