@@ -318,3 +318,19 @@ impl DiskFile for RealFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing else tells a sync that was not made from one that was, while the power stays on.
+    #[test]
+    fn each_sync_reaches_the_kernel() {
+        // It has nothing to sync, and says so.
+        let nowhere = Path::new("/dev/null");
+        let file = RealFile(File::open(nowhere).unwrap());
+        for answer in [file.sync_data(), file.sync_all(), RealDisk.sync_dir(nowhere)] {
+            assert_eq!(answer.unwrap_err().raw_os_error(), Some(Errno::INVAL.raw_os_error()));
+        }
+    }
+}

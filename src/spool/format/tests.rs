@@ -136,6 +136,21 @@ fn a_frame_passes_only_at_its_own_place() {
 }
 
 #[test]
+fn a_payload_passes_only_under_its_own_header() {
+    let seed = segment_header().seed();
+    let header = frame_header();
+    let other = frame::FrameHeader { sequence: header.sequence + 1, ..header };
+    let [mine, others] = [header, other].map(|header| header.encode(seed, 8192));
+    let with_trailer_of = |of: &[u8; frame::header::LEN]| {
+        let payload = &b"the payload"[..];
+        let (trailer, length) = frame::trailer(of, payload);
+        [&mine[..], payload, &trailer[..length]].concat()
+    };
+    assert_eq!(frame::check_body(&with_trailer_of(&mine), &header), Ok(()));
+    assert_eq!(frame::check_body(&with_trailer_of(&others), &header), Err(Fault::PayloadChecksum));
+}
+
+#[test]
 fn newer_versions_and_features_are_told_apart_from_damage() {
     for (at, expected) in [(8, Fault::Version(2)), (16, Fault::Features(4))] {
         let mut bytes = segment_header().encode();

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::fault_disk::{Fault, FaultDisk, Op};
 use super::*;
 use crate::spool::env::Env;
-use crate::spool::{Durability, Error, OnFull};
+use crate::spool::{DeadLetter, Durability, Error, OnFull};
 
 struct Faulty {
     disk: FaultDisk,
@@ -375,6 +375,27 @@ fn rule_11_on_a_full_disk_a_log_that_rejects_gives_up_nothing_that_is_wanted() {
     assert_eq!(faulty.bench.segments(), files);
     append_until_taken(&log, 101);
     assert_eq!(numbers(&drain(&mut c)), (0..100).chain([101]).collect::<Vec<_>>());
+}
+
+#[test]
+fn rule_17_a_letter_that_no_file_can_be_had_for_is_not_parked() {
+    let faulty = Faulty::new(|_| {});
+    let log = faulty.bench.log();
+    let sequence = append(&log, 0..1, 100)[0];
+    let mut c = cursor(&log, "c");
+    drain(&mut c);
+    for op in [Op::Create, Op::Open] {
+        faulty.fail(op, "spare-", usize::MAX, Errno::IO);
+    }
+    let payload = payload(0, 100);
+    let letter = DeadLetter { sequence, first_item: 0, items: 1, content: 1, payload, reason: "no".to_owned() };
+    assert!(c.park(letter.clone()).unwrap_err().is_full());
+    faulty.disk.heal();
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = c.park(letter.clone()) {
+        assert!(Instant::now() < until, "{error}");
+        std::thread::park_timeout(error.retry_after().expect("full says when to try again"));
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod plan;
 mod recorder;
 mod story;
 mod tree;
+mod worst;
 
 use std::sync::Arc;
 

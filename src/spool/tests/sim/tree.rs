@@ -68,6 +68,16 @@ struct Change {
     what: What,
 }
 
+/// What is on the disk of all that is not synced when the power goes, at the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    Nothing,
+    /// Names, and no bytes.
+    Names,
+    /// Names, and of each file its last write.
+    LastWrites,
+}
+
 /// A change of names within one directory.
 #[derive(Debug, Clone)]
 pub(crate) enum What {
@@ -205,6 +215,30 @@ impl Tree {
         let files = files.collect();
         let dirs = durable.into_iter().map(|names| Arc::new(Dir { cached: names.clone(), durable: names })).collect();
         Self { files, dirs, changes: Vec::new(), clock: 0, journaled: 0 }
+    }
+
+    /// What the disk holds after a power cut that leaves only this of what was not synced.
+    pub(crate) fn after_worst_cut(&self, left: Left) -> Self {
+        let files = self.files.iter().map(|file| {
+            let mut content = file.durable.clone();
+            if let (Left::LastWrites, Some(last)) = (left, file.unsynced.last()) {
+                content.put(last.first, &last.sectors);
+                content.size = content.size.max(last.end);
+            }
+            Arc::new(File { cached: content.clone(), durable: content, ..File::default() })
+        });
+        let dirs = self.dirs.iter().map(|dir| {
+            let names = if left == Left::Nothing { &dir.durable } else { &dir.cached };
+            Arc::new(Dir { cached: names.clone(), durable: names.clone() })
+        });
+        Self { files: files.collect(), dirs: dirs.collect(), changes: Vec::new(), clock: 0, journaled: 0 }
+    }
+
+    /// Whether every byte of the file at this path is synced.
+    pub(crate) fn is_synced(&self, path: &Path) -> bool {
+        let mut is_synced = true;
+        self.walk(0, Path::new("/"), &mut |found, file| is_synced &= found != path || self.files[file].is_clean());
+        is_synced
     }
 
     /// Every file below a directory, with its path.
