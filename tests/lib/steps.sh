@@ -24,6 +24,7 @@ step examples       "examples: systemd unit" debian
 step kernel         "kernel events, triggered for real on this kernel" "debian crates"
 step kill           "kill -9 of the agent under load and while it starts" crates
 step crash-images   "the log crashed at every operation of a simulated disk" crates
+step teeth          "each safeguard of the log taken out: a test must fail; a short run only sees that the patches apply" crates
 step block-images   "power cuts and failing devices below a real ext4 and xfs" "debian crates"
 step disk-full      "a disk that fills and drains, every policy" "debian crates"
 step power-cut      "power cuts of the agent on ext4 and xfs, in an emulator" "debian crates"
@@ -67,10 +68,8 @@ step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
 
 # Hundreds of thousands of logs are read: our code is optimised, and keeps its checks. What it needs was built for
 # test-sdk.
-log_tests() {
-    cargo test --locked --no-default-features --features sdk --lib \
-        --config 'profile.dev.package.tidegate.opt-level=3' -- --nocapture "$@"
-}
+LOG_TESTS=(--locked --no-default-features --features sdk --lib --config profile.dev.package.tidegate.opt-level=3)
+log_tests() { cargo test "${LOG_TESTS[@]}" -- --nocapture "$@"; }
 
 step_damage() { TIDEGATE_DAMAGE=all log_tests --test-threads 1 spool::tests::flips; }
 
@@ -119,6 +118,12 @@ step_crash_images() {
     local stories=80
     [ -z "${TIDEGATE_LONG:-}" ] || stories=7000
     CRASH_STORIES=${CRASH_STORIES:-$stories} log_tests spool::tests::sim::crashes
+}
+
+step_teeth() {
+    local how=--check
+    [ -z "${TIDEGATE_LONG:-}" ] || how=
+    tests/teeth/run $how
 }
 
 step_block_images() {
