@@ -32,7 +32,7 @@ pub(crate) enum Kind {
     #[error(
         "log {log} is full: {bytes} bytes of its cap are taken and exporters still want them, or less than min_free is left; it takes frames again when exporters deliver or space is freed"
     )]
-    Capped { log: String, bytes: u64, retry_after: Duration },
+    Capped { log: String, bytes: u64, need: u64, retry_after: Duration },
     #[error("log {log} is busy: {waiting} bytes wait for the disk; try again in {} ms", .retry_after.as_millis())]
     Busy { log: String, waiting: u64, retry_after: Duration },
     #[error("log {log}: a sync failed ({cause}); what waited for it is kept in memory and rewritten to a new file")]
@@ -91,9 +91,12 @@ impl Error {
         matches!(*self.0, Kind::Full { .. } | Kind::Capped { .. })
     }
 
-    /// Full by a limit that was set, not by the disk's answer.
-    pub(crate) fn is_capped(&self) -> bool {
-        matches!(*self.0, Kind::Capped { .. })
+    /// Full by a limit that was set, not by the disk's answer: how many bytes of room were missed.
+    pub(crate) fn capped_need(&self) -> Option<u64> {
+        match *self.0 {
+            Kind::Capped { need, .. } => Some(need),
+            _ => None,
+        }
     }
 
     /// More bytes wait for the disk than the log keeps in memory. Try again after [`Error::retry_after`].

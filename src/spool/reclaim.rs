@@ -94,9 +94,10 @@ impl LogCore {
 
     /// Takes appends again when the cap that was in their way is not any more, although nobody appends.
     pub(crate) fn recheck_cap(&self) -> Result<(), Error> {
-        let is_capped = || lock(&self.trouble).as_ref().is_some_and(Error::is_capped);
-        if is_capped() && self.make_room(self.segment_size.min(ENOUGH), None)? {
-            lock(&self.trouble).take_if(|error| error.is_capped());
+        let Some(missed) = lock(&self.trouble).as_ref().and_then(Error::capped_need) else { return Ok(()) };
+        // Less would only be refused again.
+        if self.make_room(missed.max(self.segment_size.min(ENOUGH)), None)? {
+            lock(&self.trouble).take_if(|error| error.capped_need().is_some());
             self.queue.admit();
         }
         Ok(())

@@ -245,3 +245,27 @@ fn rule_14_clock_jumps_of_ten_years_drop_nothing_and_change_no_order() {
     assert_eq!(log.losses().unwrap(), []);
     assert!(bench.reader().verify(&mut |_, _| {}).unwrap().logs[0].ledger_closes);
 }
+
+#[test]
+fn rule_8_a_log_stays_full_while_what_it_refused_would_be_refused_again() {
+    let mut bench = Bench::with(|o| (o.log.segment_size, o.max_size) = (Some(1 << 20), Some(16 << 20)));
+    let (spool, clock) = by_hand(&mut bench, Durability::Sync);
+    let log = spool.log("log").unwrap();
+    let mut c = cursor(&log, "c");
+    let large = payload(1, 900_000);
+    while log.append_wait(1, large.clone(), 1).is_ok() {}
+    assert!(log.0.space.room(&log.0.account) >= 64 << 10, "room for a small frame");
+    for _ in 0..3 {
+        clock.go(Duration::from_secs(1));
+        spool.turn_housekeeper();
+        assert!(log.trouble().is_some_and(|trouble| trouble.is_full()), "{:?}", log.trouble());
+    }
+    drain(&mut c);
+    c.ack(0, u64::MAX, 0).unwrap();
+    c.flush().unwrap();
+    clock.go(Duration::from_secs(1));
+    spool.turn_housekeeper();
+    assert!(log.trouble().is_none(), "{:?}", log.trouble());
+    drop(c);
+    spool.close().unwrap();
+}

@@ -45,7 +45,7 @@ impl Writer {
             Some(open) => {
                 let growth = open.growth(frame);
                 if growth > 0 && !self.make_room(growth, None)? {
-                    return Err(self.capped());
+                    return Err(self.capped(growth));
                 }
                 Ok(())
             }
@@ -63,7 +63,7 @@ impl Writer {
     fn begin(&mut self, frame: u64) -> Result<(), Error> {
         let need = DATA_AT + frame + frame_len(0) + FOOTER_LEN;
         if !self.make_room(need, Some(need.max(self.core.segment_size)))? {
-            return Err(self.capped());
+            return Err(self.capped(need));
         }
         let beginning = Beginning {
             flags: self.flags,
@@ -295,10 +295,10 @@ impl Writer {
     }
 
     /// No room within the caps.
-    fn capped(&mut self) -> Error {
+    fn capped(&mut self, need: u64) -> Error {
         let retry_after = self.next_delay();
         let (log, bytes) = (self.core.name.clone(), self.core.account.bytes());
-        self.troubled(Kind::Capped { log, bytes, retry_after }.into(), retry_after)
+        self.troubled(Kind::Capped { log, bytes, need, retry_after }.into(), retry_after)
     }
 
     /// The disk refused a new file, for whatever reason: the log is full until a later try succeeds.
