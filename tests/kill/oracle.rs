@@ -255,9 +255,9 @@ fn id_of(record: &LogRecord) -> Option<u64> {
     number(record, ID)
 }
 
-/// How many records a `collector.loss` tells of.
+/// How many records a `collector.loss` tells of: none where it tells of bytes, as of a write that a kill tore.
 fn told_lost(record: &LogRecord) -> Option<u64> {
-    if record.event_name == "collector.loss" { number(record, "collector.loss.count") } else { None }
+    (record.event_name == "collector.loss").then(|| number(record, "collector.loss.count").unwrap_or(0))
 }
 
 fn number(record: &LogRecord, attribute: &str) -> Option<u64> {
