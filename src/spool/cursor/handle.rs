@@ -1,9 +1,7 @@
 //! The handle through which an exporter reads and acks.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 
@@ -14,10 +12,8 @@ use super::super::format::dead_letter::Envelope;
 use super::super::format::name_crc;
 use super::super::names;
 use super::super::stream::{Event, Met, Source, Stream};
-use super::super::view::Front;
-use super::super::{Ack, Batch, CursorOptions, DeadLetter, Error, Frame, From, Move, Need, Pending, Start};
+use super::super::{Ack, Batch, CursorOptions, DeadLetter, Error, Frame, Need, Pending, Start};
 use super::CursorCore;
-use super::seek::How;
 use super::state::Place;
 
 /// A durable reader of one log. Moves forward in memory with [`Cursor::next_batch`], durably with [`Cursor::ack`].
@@ -28,25 +24,16 @@ use super::state::Place;
 /// The handle may be dropped and opened again; the position stays.
 #[derive(Debug)]
 pub struct Cursor {
-    log: Arc<LogCore>,
-    core: Arc<CursorCore>,
-    stream: Stream,
+    pub(super) log: Arc<LogCore>,
+    pub(super) core: Arc<CursorCore>,
+    pub(super) stream: Stream,
     /// Read already, and given with the next batch.
-    held: Option<Met>,
+    pub(super) held: Option<Met>,
     /// The moves, and those of them by command, that the stream followed.
-    moves: u64,
+    pub(super) moves: u64,
     seeks: u64,
     /// The commands, and those of them that moved it, that the holder of this handle knows of.
-    known: (u64, u64),
-}
-
-/// What was commanded to a cursor since its holder last looked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Commanded {
-    /// Whether it hands nothing out now.
-    pub paused: bool,
-    /// It was moved: what was handed out and is not acked is to be forgotten.
-    pub moved: bool,
+    pub(super) known: (u64, u64),
 }
 
 impl Cursor {
@@ -150,76 +137,10 @@ impl Cursor {
         Ok(None)
     }
 
-    /// Completes when a frame beyond the read position is durable, or the log is closed.
-    pub fn readable(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.log.view.clone().ready(self.is_readable())
-    }
-
-    /// As [`Cursor::readable`], blocking; false on time-out.
-    #[must_use]
-    pub fn wait_readable(&self, timeout: Duration) -> bool {
-        self.log.view.wait(timeout, self.is_readable())
-    }
-
-    fn is_readable(&self) -> impl Fn(&Front) -> bool + Send + Sync + use<> {
-        let next = self.held.as_ref().map_or(self.stream.wanted(), |met| met.frame.header.sequence);
-        let (core, moves) = (self.core.clone(), self.moves);
-        move |front| {
-            let state = lock(&core.state);
-            let has_frames = state.moves != moves || (front.visible.sequence >= next && state.may_read(next));
-            front.closed || (has_frames && !state.slot.paused)
-        }
-    }
-
-    /// Moves the cursor to the first frame at or after `to`; durable when this returns. Forward, what was not done
-    /// counts as skipped. Back, what lies between is handed out again and counted as replayed, not as delivered;
-    /// what was acked out of order, beyond the position, is not handed out again. Frames handed out before are
-    /// forgotten: their acks count no more.
-    ///
-    /// A replay holds no data: when space is short, the log reclaims what was delivered once.
-    ///
-    /// # Errors
-    /// I/O.
-    pub fn seek(&mut self, to: From) -> Result<Move, Error> {
-        let moved = self.core.seek(&self.log, to, How::Do)?;
-        self.known = self.commands();
-        self.rewind();
-        Ok(moved)
-    }
-
     /// Whether the frame of this sequence is done, or behind.
     #[must_use]
     pub fn has_passed(&self, sequence: u64) -> bool {
         !lock(&self.core.state).wants(sequence)
-    }
-
-    /// Whether it hands nothing out until it is resumed.
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
-        lock(&self.core.state).slot.paused
-    }
-
-    /// Completes when somebody else moved, paused or resumed the cursor, and [`Cursor::take_commanded`] says so.
-    pub fn commanded(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (core, (known, _)) = (self.core.clone(), self.known);
-        self.log.view.clone().ready(move |_| lock(&core.state).commands != known)
-    }
-
-    /// What somebody else commanded since the last call; `None` when nothing. After a move, reading goes on from the
-    /// new place, also with what was handed out from there meanwhile.
-    pub fn take_commanded(&mut self) -> Option<Commanded> {
-        let (commands, seeks) = self.commands();
-        let known = std::mem::replace(&mut self.known, (commands, seeks));
-        let moved = known.1 != seeks;
-        if moved {
-            self.rewind();
-        }
-        (known.0 != commands).then(|| Commanded { paused: self.is_paused(), moved })
-    }
-
-    fn commands(&self) -> (u64, u64) {
-        let state = lock(&self.core.state);
-        (state.commands, state.seeks)
     }
 
     /// Marks the frames from `first` to `last` as done: all their items delivered but `parked` of them. Any order;

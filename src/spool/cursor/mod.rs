@@ -1,5 +1,6 @@
 //! Cursors: durable readers of one log.
 
+mod commands;
 pub(crate) mod editor;
 mod handle;
 pub(crate) mod seek;
@@ -13,7 +14,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use handle::{Commanded, Cursor};
+pub use commands::Commanded;
+pub use handle::Cursor;
 pub(crate) use store::{Store, Stored};
 
 use self::seek::amount_in;
