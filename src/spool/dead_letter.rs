@@ -13,7 +13,7 @@ use super::format::dead_letter::Envelope;
 use super::format::name_crc;
 use super::fs::Access;
 use super::space::{Account, Space};
-use super::spool::{DEAD, Shared, make_dirs};
+use super::spool::{DEAD, Shared};
 use super::{DeadLetter, Durability, Error, Frame, Log, LogOptions, OnFull, names, recovery};
 
 /// The largest segment of dead letters, in bytes.
@@ -89,7 +89,7 @@ impl LogCore {
         if is_there || files.spares.iter().any(|(_, found)| *found >= size) {
             return Ok(());
         }
-        make_dirs(&self.env, dir)?;
+        self.env.make_dirs(dir)?;
         for (number, _) in files.spares {
             self.env.remove(&dir.join(names::spare_file(number)))?;
         }

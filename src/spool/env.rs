@@ -60,6 +60,19 @@ impl Env {
         })
     }
 
+    /// Makes a directory and those above it that are missing, each durable in its parent.
+    pub(crate) fn make_dirs(&self, dir: &Path) -> Result<(), Error> {
+        match self.make_dir(dir) {
+            Err(e) if e.is_not_found() => {}
+            other => return other,
+        }
+        let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
+        let Some(parent) = parent else { return Err(Error::not_found(format!("directory {}", dir.display()))) };
+        self.make_dirs(parent)?;
+        self.make_dir(dir)?;
+        self.sync_dir(parent)
+    }
+
     pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), Error> {
         self.disk.sync_dir(path).map_err(|e| Error::io("sync directory", path, e))
     }

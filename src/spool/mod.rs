@@ -32,6 +32,7 @@ mod fs;
 #[doc(hidden)]
 pub mod fuzz;
 mod housekeeper;
+mod id;
 mod inspect;
 mod limit;
 mod lock;
@@ -43,6 +44,7 @@ mod queue;
 mod reader;
 mod reclaim;
 mod recovery;
+mod report;
 mod segment;
 mod space;
 mod spare;
@@ -69,8 +71,8 @@ pub use log::Log;
 pub use loss::{Loss, Orphan};
 pub use options::{Durability, LogOptions, OnFull, Options};
 pub use reader::{LogReader, Reader};
-pub use spool::Spool;
-pub use types::{
-    Appended, Batch, CursorInspection, CursorOptions, Damage, DeadLetter, Frame, From, Inspection, LogInspection,
-    LogVerification, Move, Need, Owner, Pending, SegmentInspection, Start, Verification,
+pub use report::{
+    CursorInspection, Damage, Inspection, LogInspection, LogVerification, Owner, SegmentInspection, Verification,
 };
+pub use spool::Spool;
+pub use types::{Appended, Batch, CursorOptions, DeadLetter, Frame, From, Move, Need, Pending, Start};

@@ -11,7 +11,7 @@ use super::segment::Segment;
 use super::stream::{Event, Extent, Source, Stream, Visible};
 use super::table::Table;
 use super::walk::{Found, Walk};
-use super::{Error, Frame, From, names, recovery, spool};
+use super::{Error, Frame, From, id, names, recovery};
 
 /// Reads a spool beside its owner or without one; never repairs.
 ///
@@ -50,12 +50,12 @@ impl Reader {
 
     /// As [`Reader::open`], on another machine than the real one.
     pub(crate) fn open_on(env: Env, dir: &Path) -> Result<Self, Error> {
-        let spool_id = match spool::read_id(&env, &dir.join("spool.id"))? {
+        let spool_id = match id::read(&env, &dir.join("spool.id"))? {
             Some(Ok(id)) => id,
             Some(Err(e @ (super::format::Fault::Version(_) | super::format::Fault::Features(_)))) => {
                 return Err(super::error::Kind::Newer { path: dir.join("spool.id"), what: e.to_string() }.into());
             }
-            _ => id_in_segments(&env, dir)?
+            _ => id::in_segments(&env, dir)?
                 .ok_or_else(|| Error::not_found(format!("data directory {} (no spool.id in it)", dir.display())))?,
         };
         Ok(Self::with(Env { spool_id, ..env }, dir))
@@ -356,22 +356,4 @@ impl Files {
         let last = all.iter().take_while(|s| s.header.totals.items <= skip).last();
         Ok((last.map_or(0, |s| s.header.first_sequence), skip))
     }
-}
-
-/// The spool id that the newest readable segment of any log has: for a directory whose `spool.id` is lost.
-pub(crate) fn id_in_segments(env: &Env, dir: &Path) -> Result<Option<u128>, Error> {
-    let logs = dir.join("logs");
-    for log in env.list(&logs)?.into_iter().filter(|l| l.is_dir) {
-        let dir = logs.join(&log.name);
-        for id in recovery::list(env, &dir)?.segments.into_keys().rev() {
-            let file = env.open(&dir.join(names::segment_file(id)), super::fs::Access::Read)?;
-            let mut block = Vec::new();
-            let length = super::format::segment::DATA_AT as usize;
-            file.read(&mut block, 0, length).map_err(|e| Error::io("read", &dir, e))?;
-            if let Ok((header, _)) = super::format::segment::SegmentHeader::decode_block(&block) {
-                return Ok(Some(header.spool_id));
-            }
-        }
-    }
-    Ok(None)
 }

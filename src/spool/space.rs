@@ -16,10 +16,14 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::core::LogCore;
 use super::env::{Env, lock};
-use super::{Error, Options};
+use super::{Error, LogOptions, Options};
 
 /// The cap when none is set, if a tenth of the file system is not less.
 const DEFAULT_MAX_SIZE: u64 = 10 << 30;
+/// The smallest segment, in bytes.
+const MIN_SEGMENT: u64 = 64 << 10;
+/// The largest segment, in bytes.
+const MAX_SEGMENT: u64 = 1 << 30;
 
 /// The budget of a data directory.
 #[derive(Debug)]
@@ -125,6 +129,13 @@ impl Space {
 
     fn part(&self, account: &Account, logs: u64) -> u64 {
         account.fixed.unwrap_or(self.max_size / 2 / logs.max(1)).min(account.cap)
+    }
+
+    /// A sixteenth of the log's part of the directory, 1 to 16 MiB; never more than a quarter of its cap.
+    pub(crate) fn segment_size(&self, account: &Account, options: &LogOptions) -> u64 {
+        let part = (self.guaranteed(account) / 16).clamp(1 << 20, 16 << 20);
+        let size = options.segment_size.map_or(part, |size| size.clamp(MIN_SEGMENT, MAX_SEGMENT));
+        size.min(account.cap() / 4).max(MIN_SEGMENT).next_multiple_of(4096)
     }
 
     /// By how many bytes this log's files may grow now.

@@ -9,8 +9,7 @@ use super::core::LogCore;
 use super::damage::Damaged;
 use super::dead_letter::DeadLetters;
 use super::env::{Env, lock};
-use super::format::{ident, name_crc};
-use super::fs::Access;
+use super::format::name_crc;
 use super::housekeeper::Housekeeper;
 use super::lock::DirectoryLock;
 use super::queue::{Queue, Stop};
@@ -21,12 +20,7 @@ use super::spare::Spares;
 use super::view::View;
 use super::worker::Worker;
 use super::writer::{Serving, Writer};
-use super::{Error, Inspection, Log, LogOptions, Options, names};
-
-/// The smallest segment, in bytes.
-const MIN_SEGMENT: u64 = 64 << 10;
-/// The largest segment, in bytes.
-const MAX_SEGMENT: u64 = 1 << 30;
+use super::{Error, Inspection, Log, LogOptions, Options, id, names};
 
 /// A directory of logs, owned by this process. Cheap to clone.
 ///
@@ -68,14 +62,14 @@ impl Spool {
     /// As [`Spool::open`], on another machine than the real one.
     pub(crate) fn open_on(mut env: Env, dir: &Path, options: Options) -> Result<Self, Error> {
         env.epoch = u64::from_le_bytes(env.random()?);
-        make_dirs(&env, dir)?;
+        env.make_dirs(dir)?;
         env.disk.protect_dir(dir).map_err(|e| Error::io("shut others out of", dir, e))?;
         let space = Arc::new(Space::new(&env, dir, &options)?);
         let lock = DirectoryLock::take(&env, dir)?;
         for name in ["logs", "dead"] {
             env.make_dir(&dir.join(name))?;
         }
-        env.spool_id = spool_id(&env, dir)?;
+        env.spool_id = id::find_or_make(&env, dir)?;
         // `lock`, `logs` and `dead` themselves.
         env.sync_dir(dir)?;
         space.look(&env, dir);
@@ -276,12 +270,12 @@ impl Shared {
         let crc = name_crc(key);
         let recovered = recovery::recover(env, dir, crc)?;
         // Only now, when everything was read, is anything written.
-        make_dirs(env, &dir.join("cursors"))?;
+        env.make_dirs(&dir.join("cursors"))?;
         for parent in [dir, dir.parent().unwrap_or(dir)] {
             env.sync_dir(parent)?;
         }
         let account = account.unwrap_or_else(|| self.space.account(options.max_size, None));
-        let segment_size = segment_size(&self.space, &account, &options);
+        let segment_size = self.space.segment_size(&account, &options);
         let spares = Spares::new(dir, &recovered.spares, segment_size);
         spares.sweep(env, dir, &recovered.spares)?;
         let cursor_bytes = super::format::cursor::FILE_LEN * recovered.cursors.len() as u64;
@@ -344,79 +338,4 @@ impl Drop for Shared {
         // As a crash: no sync in a destructor. Threads end, so that the lock is given back after them.
         drop(self.end(Stop::Abandon));
     }
-}
-
-/// Makes a directory and those above it that are missing, each durable in its parent.
-pub(crate) fn make_dirs(env: &Env, dir: &Path) -> Result<(), Error> {
-    match env.make_dir(dir) {
-        Err(e) if e.is_not_found() => {}
-        other => return other,
-    }
-    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
-    let Some(parent) = parent else { return Err(Error::not_found(format!("directory {}", dir.display()))) };
-    make_dirs(env, parent)?;
-    env.make_dir(dir)?;
-    env.sync_dir(parent)
-}
-
-/// A sixteenth of the log's part of the directory, 1 to 16 MiB; never more than a quarter of its cap.
-fn segment_size(space: &Space, account: &Account, options: &LogOptions) -> u64 {
-    let part = (space.guaranteed(account) / 16).clamp(1 << 20, 16 << 20);
-    let size = options.segment_size.map_or(part, |size| size.clamp(MIN_SEGMENT, MAX_SEGMENT));
-    size.min(account.cap() / 4).max(MIN_SEGMENT).next_multiple_of(4096)
-}
-
-/// The id in `spool.id`; a new one for a new directory. If the file is lost, what the segments say is their id.
-fn spool_id(env: &Env, dir: &Path) -> Result<u128, Error> {
-    let path = dir.join("spool.id");
-    match read_id(env, &path)? {
-        Some(Ok(id)) => return Ok(id),
-        Some(Err(e @ (super::format::Fault::Version(_) | super::format::Fault::Features(_)))) => {
-            return Err(super::error::Kind::Newer { path, what: e.to_string() }.into());
-        }
-        Some(Err(_)) | None => {}
-    }
-    let id = match super::reader::id_in_segments(env, dir)? {
-        Some(id) => id,
-        None => u128::from_le_bytes(env.random()?),
-    };
-    sync_above(env, dir)?;
-    let new = dir.join("~spool.id");
-    match env.remove(&new) {
-        Err(e) if !e.is_not_found() => return Err(e),
-        _ => {}
-    }
-    let file = env.open(&new, Access::Create)?;
-    let fail = |op, e| Error::io(op, &new, e);
-    file.write_bytes(&ident::encode(id, env.clock.wall()), 0).map_err(|e| fail("write", e))?;
-    // Before the name, else a crash could leave the name on an empty file, and with it another spool.
-    file.sync_all().map_err(|e| fail("sync", e))?;
-    env.rename(&new, &path)?;
-    env.sync_dir(dir)?;
-    Ok(id)
-}
-
-/// Makes the directory's own name durable, and those above it, before it becomes a spool: a run that was killed may have
-/// made them and not synced them, and who finds `spool.id` relies on them.
-fn sync_above(env: &Env, dir: &Path) -> Result<(), Error> {
-    for above in dir.ancestors().skip(1) {
-        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-        match env.sync_dir(above) {
-            // What we may not read we did not make.
-            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::ACCESS.raw_os_error()) => {}
-            other => other?,
-        }
-    }
-    Ok(())
-}
-
-/// What `spool.id` says, if it is there.
-pub(crate) fn read_id(env: &Env, path: &Path) -> Result<Option<Result<u128, super::format::Fault>>, Error> {
-    let file = match env.open(path, Access::Read) {
-        Err(e) if e.is_not_found() => return Ok(None),
-        other => other?,
-    };
-    let mut bytes = Vec::new();
-    file.read(&mut bytes, 0, ident::ident::LEN).map_err(|e| Error::io("read", path, e))?;
-    Ok(Some(ident::decode(&bytes)))
 }
