@@ -12,6 +12,23 @@ use super::{Appended, Error};
 ///
 /// Dropping it takes the append back only while that still waits for room, see
 /// [`Log::append_when_room`](super::Log::append_when_room).
+///
+/// ```
+/// # use tidegate::spool::{Options, Spool};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// // Any executor will do. Nothing blocks here: the log's own thread writes and syncs.
+/// let first = log.append(1, "first".into(), 1)?;
+/// let second = log.append(1, "second".into(), 1)?;
+/// let (first, second) = (first.await?, second.await?);
+/// assert!(first.sequence < second.sequence);
+/// assert_eq!(log.durable_sequence(), second.sequence);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "only a waited-for append is durable"]
 #[derive(Debug)]
 pub struct Ack {
@@ -33,6 +50,18 @@ impl Ack {
     }
 
     /// Blocks until the frame is as durable as the log promises.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// let ack = log.append(1, "one frame".into(), 1)?;
+    /// // The caller may do something else meanwhile. Only after this line is the frame safe:
+    /// let appended = ack.wait()?;
+    /// assert_eq!(log.durable_sequence(), appended.sequence);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Full, when the disk or the log's cap refused it after all; poisoned, when a sync failed and the frame could

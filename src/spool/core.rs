@@ -55,6 +55,23 @@ pub(crate) struct LogCore {
 }
 
 /// What opening a log found.
+///
+/// ```
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// log.append_wait(1, "one frame".into(), 1)?;
+/// // Not closed, as after a crash.
+/// drop(spool);
+///
+/// let spool = Spool::open(dir.path(), Options::default())?;
+/// let log = spool.log("events")?;
+/// let opening = log.opening();
+/// assert_eq!((opening.clean, opening.recovered_frames), (false, 1));
+/// assert!(opening.cuts.is_empty() && opening.lost_cursors.is_empty() && opening.ahead_cursors.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Opening {
     /// Whether the run before stopped cleanly.
@@ -78,6 +95,25 @@ pub struct Opening {
 }
 
 /// A stretch of a segment that did not verify when the log was opened.
+///
+/// ```
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// log.append_wait(1, vec![0; 200].into(), 1)?;
+/// // A crash; of the frame, which begins at 8192, only 100 bytes are there.
+/// drop(spool);
+/// let segment = dir.path().join("logs/events/seg-0000000000000001");
+/// std::fs::File::options().write(true).open(segment)?.set_len(8192 + 100)?;
+///
+/// let spool = Spool::open(dir.path(), Options::default())?;
+/// let log = spool.log("events")?;
+/// let cut = &log.opening().cuts[0];
+/// assert_eq!((cut.segment, cut.offset, cut.bytes), (1, 8192, 100));
+/// assert_eq!(log.opening().recovered_frames, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     /// Id of the segment.

@@ -125,6 +125,24 @@ impl LogCore {
 impl Log {
     /// The log that holds this log's dead letters; made if nothing was ever parked.
     ///
+    /// ```
+    /// use tidegate::spool::DeadLetter;
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    ///
+    /// assert_eq!(log.dead_letters()?.durable_sequence(), 0);
+    /// # let sequence = log.append_wait(7, "one frame".into(), 1)?.sequence;
+    /// # cursor.next_batch(1 << 20)?;
+    /// # let (payload, reason) = ("one frame".into(), "refused".to_owned());
+    /// let letter = DeadLetter { sequence, first_item: 0, items: 1, content: 7, payload, reason };
+    /// cursor.park(letter)?;
+    /// assert_eq!(log.dead_letters()?.durable_sequence(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Spool::log`](super::Spool::log); closed.
     pub fn dead_letters(&self) -> Result<Log, Error> {
@@ -134,6 +152,26 @@ impl Log {
 
 impl DeadLetter {
     /// Whether the dead letter in a frame was parked by the cursor of this name.
+    ///
+    /// ```
+    /// use tidegate::spool::{DeadLetter, Reader};
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # let sequence = log.append_wait(7, "one frame".into(), 1)?.sequence;
+    /// # cursor.next_batch(1 << 20)?;
+    /// # let (payload, reason) = ("one frame".into(), "refused".to_owned());
+    /// # cursor.park(DeadLetter { sequence, first_item: 0, items: 1, content: 7, payload, reason })?;
+    /// # spool.close()?;
+    ///
+    /// let mut letters = Reader::open(dir.path())?.read_dead_letters("events")?;
+    /// let frame = letters.next()?.expect("one letter was parked");
+    /// assert!(DeadLetter::is_by(&frame, "backend"));
+    /// assert!(!DeadLetter::is_by(&frame, "another"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_by(frame: &Frame, cursor: &str) -> bool {
         Envelope::decode(&frame.payload).is_ok_and(|(envelope, _)| envelope.cursor == name_crc(cursor))
@@ -141,6 +179,27 @@ impl DeadLetter {
 
     /// The dead letter in a frame of a dead-letter log, and the epoch of the frame that it came in. Epoch, sequence
     /// and first item name the records for ever: parked twice after a crash is replayed once.
+    ///
+    /// ```
+    /// use tidegate::spool::{DeadLetter, Reader};
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # let sequence = log.append_wait(7, "one frame".into(), 1)?.sequence;
+    /// # cursor.next_batch(1 << 20)?;
+    /// # let (payload, reason) = ("one frame".into(), "refused".to_owned());
+    /// # cursor.park(DeadLetter { sequence, first_item: 0, items: 1, content: 7, payload, reason })?;
+    /// # spool.close()?;
+    ///
+    /// let mut letters = Reader::open(dir.path())?.read_dead_letters("events")?;
+    /// let frame = letters.next()?.expect("one letter was parked");
+    /// let (epoch, letter) = DeadLetter::from_frame(&frame)?;
+    /// assert_eq!((epoch, letter.sequence, letter.first_item), (spool.epoch(), 1, 0));
+    /// assert_eq!((&*letter.payload, &*letter.reason), (&b"one frame"[..], "refused"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Invalid when the frame holds none.

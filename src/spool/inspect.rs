@@ -19,6 +19,23 @@ use super::{
 impl Reader {
     /// A snapshot of every log.
     ///
+    /// ```
+    /// use tidegate::spool::Reader;
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// # spool.close()?;
+    ///
+    /// let inspection = Reader::open(dir.path())?.inspect()?;
+    /// let log = &inspection.logs[0];
+    /// assert_eq!((&*log.name, log.items), ("events", 1));
+    /// assert_eq!((&*log.cursors[0].name, log.cursors[0].pending.items), ("backend", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Newer; I/O.
     pub fn inspect(&self) -> Result<Inspection, Error> {

@@ -27,6 +27,26 @@ use super::{Error, OnFull};
 pub(crate) const EVERY: Duration = Duration::from_millis(100);
 
 /// How much a cursor may have pending.
+///
+/// ```
+/// use tidegate::spool::{CursorOptions, Limit, Need, Start};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// let options = |limit| CursorOptions {
+///     max_pending: Some(limit),
+///     ..CursorOptions::new(Start::Oldest, Need::Required)
+/// };
+/// let _slow = log.cursor_with("slow", options(Limit::Items(100)))?;
+/// let _small = log.cursor_with("small", options(Limit::Bytes(10)))?;
+/// log.append_wait(1, "8 bytes.".into(), 1)?;
+/// // The items are within both limits, the bytes are not.
+/// let error = log.append(1, "8 bytes.".into(), 1).expect_err("8 + 8 is above 10");
+/// assert!(error.is_full() && error.to_string().contains("cursor small has 8 bytes"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// So many items.

@@ -18,7 +18,8 @@ use super::{Appended, CursorOptions, Error, Need, Start};
 /// What an append is answered through.
 type Answer = oneshot::Receiver<Result<Appended, Error>>;
 
-/// One log of a spool. Cheap to clone; every clone is the same log.
+/// One log of a spool. Cheap to clone; every clone is the same log. What it acknowledged survives as
+/// [the table of promises](super#what-is-promised) says for its [`Durability`](super::Durability).
 ///
 /// ```
 /// use tidegate::spool::{Need, Options, Spool, Start};
@@ -41,6 +42,14 @@ pub struct Log(pub(crate) Arc<LogCore>, pub(crate) Arc<Mutex<Writer>>);
 
 impl Log {
     /// Its name.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// assert_eq!(spool.log("logs/gateway")?.name(), "logs/gateway");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
@@ -50,6 +59,18 @@ impl Log {
     /// many records the payload holds.
     ///
     /// Frames that wait together share one write and one sync. Frames of one caller keep their order.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// // Both are on their way before the first is answered, and may share one write and one sync.
+    /// let first = log.append(1, "first".into(), 1)?;
+    /// let second = log.append(1, "second".into(), 1)?;
+    /// assert!(first.wait()?.sequence < second.wait()?.sequence);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Before a byte is written: too large (above `max_frame`); busy (16 MiB wait already); full, when a cursor has as
@@ -110,7 +131,8 @@ impl Log {
     /// let dir = tempfile::tempdir()?;
     /// let spool = Spool::open(dir.path(), Options::default())?;
     /// let log = spool.log("events")?;
-    /// let options = CursorOptions { max_pending: Some(Limit::Items(1)), ..CursorOptions::new(Start::Oldest, Need::Required) };
+    /// let limit = Some(Limit::Items(1));
+    /// let options = CursorOptions { max_pending: limit, ..CursorOptions::new(Start::Oldest, Need::Required) };
     /// let mut cursor = log.cursor_with("reader", options)?;
     /// let first = log.append(1, "first".into(), 1)?.wait()?.sequence;
     /// assert!(log.append(1, "refused".into(), 1).unwrap_err().is_full());
@@ -131,6 +153,25 @@ impl Log {
     }
 
     /// Refuses everyone who waits for room now, as full: for a stop that must not wait for a backend.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use tidegate::spool::{CursorOptions, Limit, Need, Start};
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    ///
+    /// let limit = Some(Limit::Items(1));
+    /// let options = CursorOptions { max_pending: limit, ..CursorOptions::new(Start::Oldest, Need::Required) };
+    /// let _cursor = log.cursor_with("backend", options)?;
+    /// log.append_wait(1, "first".into(), 1)?;
+    /// let waiting = log.append_when_room(1, "second".into(), 1, Instant::now() + Duration::from_secs(3600))?;
+    ///
+    /// log.refuse_waiting();
+    /// assert!(waiting.wait().is_err_and(|error| error.is_full()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn refuse_waiting(&self) {
         self.0.queue.send_away();
     }
@@ -146,6 +187,17 @@ impl Log {
     }
 
     /// The highest sequence that is known to be durable; 0 when there is none.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// assert_eq!(log.durable_sequence(), 0);
+    /// let appended = log.append_wait(1, "one frame".into(), 1)?;
+    /// assert_eq!(log.durable_sequence(), appended.sequence);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn durable_sequence(&self) -> u64 {
         self.0.view.front().durable
@@ -153,6 +205,25 @@ impl Log {
 
     /// Opens the durable cursor of this name; one handle per name at a time. A cursor that was never opened before
     /// begins at `start`; another goes on where it was. `need` may change from one time to the next.
+    ///
+    /// ```
+    /// use tidegate::spool::{Need, Start};
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    ///
+    /// let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// assert!(log.cursor("backend", Start::Oldest, Need::Required).is_err(), "one handle at a time");
+    ///
+    /// log.append_wait(1, "one frame".into(), 1)?;
+    /// cursor.next_batch(1 << 20)?;
+    /// cursor.ack(1, 1, 0)?;
+    /// drop(cursor);
+    /// let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// assert_eq!((cursor.position(), cursor.pending().items), (2, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Invalid when the name is open already or cannot be a file name; I/O when its file cannot be made (it takes
@@ -163,6 +234,25 @@ impl Log {
 
     /// As [`Log::cursor`], with a limit on what it may have pending.
     ///
+    /// ```
+    /// use tidegate::spool::{CursorOptions, Limit, Need, Start};
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    ///
+    /// let limit = Some(Limit::Bytes(1000));
+    /// let options = CursorOptions { max_pending: limit, ..CursorOptions::new(Start::Oldest, Need::Required) };
+    /// let mut cursor = log.cursor_with("backend", options)?;
+    /// log.append_wait(1, vec![0; 600].into(), 1)?;
+    /// assert!(log.append(1, vec![0; 600].into(), 1).is_err_and(|error| error.is_full()));
+    ///
+    /// cursor.next_batch(1 << 20)?;
+    /// cursor.ack(1, 1, 0)?;
+    /// assert!(log.append_wait(1, vec![0; 600].into(), 1).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Log::cursor`].
     pub fn cursor_with(&self, name: &str, options: CursorOptions) -> Result<Cursor, Error> {
@@ -170,12 +260,45 @@ impl Log {
     }
 
     /// What opening this log found: whether the run before stopped cleanly, what was cut.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// assert!(log.opening().clean, "there was nothing yet");
+    /// log.append_wait(1, "one frame".into(), 1)?;
+    /// // Not closed, as after a crash.
+    /// drop(spool);
+    /// let spool = Spool::open(dir.path(), Options::default())?;
+    /// assert!(!spool.log("events")?.opening().clean);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn opening(&self) -> &Opening {
         &self.0.opening
     }
 
     /// Bytes of it that did not verify, as copies of them are kept in `damaged/`.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// log.append_wait(1, vec![0; 200].into(), 1)?;
+    /// // A crash; of the frame, which begins at 8192, only 100 bytes are there.
+    /// drop(spool);
+    /// let segment = dir.path().join("logs/events/seg-0000000000000001");
+    /// std::fs::File::options().write(true).open(segment)?.set_len(8192 + 100)?;
+    ///
+    /// let spool = Spool::open(dir.path(), Options::default())?;
+    /// let log = spool.log("events")?;
+    /// assert_eq!(log.damaged_bytes()?, 100);
+    /// // Nobody had it to deliver: it is a loss of the log's own.
+    /// assert_eq!((log.losses()?[0].reason, &log.losses()?[0].cursor), ("torn", &None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// I/O.
@@ -184,6 +307,21 @@ impl Log {
     }
 
     /// Why appends are refused now, if they are.
+    ///
+    /// ```
+    /// # use tidegate::spool::{LogOptions, Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let options = LogOptions { max_size: Some(1 << 20), ..LogOptions::default() };
+    /// # let log = spool.log_with("events", options)?;
+    /// # let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// assert!(log.trouble().is_none());
+    /// // The cursor wants everything, and the log may hold 1 MiB.
+    /// while log.append_wait(1, vec![0; 64 << 10].into(), 1).is_ok() {}
+    /// assert!(log.trouble().is_some_and(|error| error.is_full()));
+    /// # drop(cursor);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn trouble(&self) -> Option<Error> {
         super::env::lock(&self.0.trouble).clone()

@@ -18,6 +18,26 @@ use super::{Error, Log};
 
 /// What a cursor lost for one reason since that was last told; or bytes of the log of which nobody knows what they
 /// held.
+///
+/// ```
+/// # use tidegate::spool::{LogOptions, Need, OnFull, Options, Spool, Start};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let options = LogOptions { max_size: Some(1 << 20), on_full: OnFull::DropOldest, ..LogOptions::default() };
+/// # let log = spool.log_with("events", options)?;
+/// # let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// # for _ in 0..32 {
+/// #     log.append_wait(1, vec![0; 64 << 10].into(), 1)?;
+/// # }
+/// // 32 frames of 64 KiB went into a log of 1 MiB that drops its oldest.
+/// let loss = &log.losses()?[0];
+/// assert_eq!((&*loss.log, loss.cursor.as_deref(), loss.reason), ("events", Some("backend"), "full"));
+/// assert_eq!(loss.items, 32 - cursor.pending().items);
+/// assert_eq!(loss.bytes, loss.items * (64 << 10));
+/// // They were the oldest: one item a frame, from the first on.
+/// assert_eq!(loss.sequences, Some((1, loss.items)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     /// The log's name.
@@ -54,6 +74,25 @@ impl Log {
     /// What cursors of this log dropped and what its opening found not to verify, as far as it was not told. Durable
     /// before it is answered.
     ///
+    /// ```
+    /// # use tidegate::spool::{LogOptions, Need, OnFull, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let options = LogOptions { max_size: Some(1 << 20), on_full: OnFull::DropOldest, ..LogOptions::default() };
+    /// # let log = spool.log_with("events", options)?;
+    /// # let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # for _ in 0..32 {
+    /// #     log.append_wait(1, vec![0; 64 << 10].into(), 1)?;
+    /// # }
+    /// // 32 frames of 64 KiB went into a log of 1 MiB that drops its oldest.
+    /// let losses = log.losses()?;
+    /// assert_eq!(losses.len(), 1);
+    /// assert_eq!(losses[0].items + cursor.pending().items, 32);
+    /// // Asked again, it says the same, until it is told that somebody was told.
+    /// assert_eq!(log.losses()?, losses);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// I/O, when a counter cannot be made durable or `damaged/` not be listed.
     pub fn losses(&self) -> Result<Vec<Loss>, Error> {
@@ -71,6 +110,25 @@ impl Log {
     }
 
     /// Remembers that a loss was told, durably within 100 ms. What came after it was answered stays to be told.
+    ///
+    /// ```
+    /// # use tidegate::spool::{LogOptions, Need, OnFull, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let options = LogOptions { max_size: Some(1 << 20), on_full: OnFull::DropOldest, ..LogOptions::default() };
+    /// # let log = spool.log_with("events", options)?;
+    /// # let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # for _ in 0..32 {
+    /// #     log.append_wait(1, vec![0; 64 << 10].into(), 1)?;
+    /// # }
+    /// for loss in log.losses()? {
+    ///     // First tell somebody, durably; then:
+    ///     log.told(&loss)?;
+    /// }
+    /// assert!(log.losses()?.is_empty());
+    /// # drop(cursor);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// I/O; then it is told again.
@@ -90,6 +148,19 @@ impl Log {
 
     /// Cursors that nobody has open, by name: their exporters are gone from the configuration. A required one holds
     /// data until `orphan_ttl` has passed since it was last open.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// assert!(log.orphans().is_empty());
+    /// drop(cursor);
+    /// let orphans = log.orphans();
+    /// assert_eq!((&*orphans[0].name, orphans[0].holds), ("backend", true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn orphans(&self) -> Vec<Orphan> {
         let orphan = |cursor: Arc<CursorCore>| Orphan {
@@ -103,6 +174,21 @@ impl Log {
 }
 
 /// A cursor that nobody has open.
+///
+/// ```
+/// # use tidegate::spool::{Need, Options, Spool, Start};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// # let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// log.append_wait(1, "two records".into(), 2)?;
+/// drop(cursor);
+///
+/// let orphan = &log.orphans()[0];
+/// assert_eq!((&*orphan.name, orphan.holds, orphan.pending_items), ("backend", true, 2));
+/// assert_eq!(orphan.file, dir.path().join("logs/events/cursors/backend"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     /// The cursor's name.

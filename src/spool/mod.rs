@@ -3,12 +3,36 @@
 //! A log holds frames: opaque bytes with a content tag, an item count, a sequence and a time. This module knows
 //! neither tokio, nor the network, nor OpenTelemetry.
 //!
-//! FORMAT.md fixes the bytes, DURABILITY.md what is promised; [`Durability`] has the short table. Where to look:
+//! # What is promised
+//!
+//! What a log acknowledged stays until every [required](Need::Required) cursor passed it, or a limit took it; then that
+//! is counted and told ([`Log::losses`]). What an acknowledged frame survives is the log's [`Durability`]:
+//!
+//! | | [`Sync`](Durability::Sync) (default) | [`Interval`](Durability::Interval) | [`Os`](Durability::Os) |
+//! |---|---|---|---|
+//! | acknowledged after | its `fdatasync` | its write | its write |
+//! | cursors see it after | the `fdatasync` | the next sync | the write |
+//! | the process is killed | survives | survives | survives |
+//! | a power cut, a kernel crash | survives | the last 100 ms or 8 MiB may be lost | what was not on disk is lost |
+//! | the disk is full or read-only | survives | survives | survives |
+//! | a sync fails | survives: rewritten before the ack | survives: rewritten from memory | may be lost, counted |
+//!
+//! With `Sync`, frames that arrive together share one `fdatasync`. `Interval` syncs every
+//! [`sync_interval`](LogOptions::sync_interval) (100 ms unless set), idle or not, and at 8 MiB unsynced. With `Os` the
+//! kernel decides when a frame reaches the disk. On a full or read-only disk new appends are refused, or take the place
+//! of what a policy gives up.
+//!
+//! An append that is answered with an error is not acknowledged. After [poisoned](Error::is_poisoned), and after a
+//! time-out of the caller's own, it may be stored all the same: delivery is at least once. DURABILITY.md has the whole,
+//! and what is not promised; FORMAT.md fixes the bytes.
+//!
+//! # Where to look
 //!
 //! | question | modules |
 //! |---|---|
 //! | what stands on disk | `format` (pure bytes), `names` |
 //! | who touches the disk | `fs`, and nobody else |
+//! | which spool it is, and whose | `id`, `lock` |
 //! | how a frame gets there | `queue` → `writer` → `view`, answered through `ack` |
 //! | how it is read | `walk` (one segment) → `stream` (a log, with what is missing) → `cursor`, `reader` |
 //! | what a start finds | `recovery`, `segment`, `table` |

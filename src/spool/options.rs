@@ -5,14 +5,21 @@ use std::time::Duration;
 /// Options of a spool.
 ///
 /// ```
-/// use tidegate::spool::{Durability, LogOptions, Options};
+/// use std::time::Duration;
+/// use tidegate::spool::{Durability, LogOptions, Options, Spool};
 ///
 /// let options = Options {
 ///     max_size: Some(1 << 30),
+///     orphan_ttl: Duration::from_secs(3600),
 ///     log: LogOptions { durability: Durability::Interval, ..LogOptions::default() },
 ///     ..Options::default()
 /// };
-/// assert_eq!(options.min_free_percent, 5);
+/// assert_eq!((options.min_free_percent, options.allow_network_fs), (5, false));
+///
+/// # let dir = tempfile::tempdir()?;
+/// let spool = Spool::open(dir.path(), options)?;
+/// assert_eq!(spool.max_size(), 1 << 30);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -42,13 +49,29 @@ impl Default for Options {
 }
 
 /// Options of one log.
+///
+/// ```
+/// use tidegate::spool::{LogOptions, OnFull};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+///
+/// let options = LogOptions { max_size: Some(4 << 20), on_full: OnFull::DropOldest, ..LogOptions::default() };
+/// assert_eq!((options.max_frame, options.sync_interval.as_millis()), (64 << 20, 100));
+///
+/// let log = spool.log_with("kernel", options)?;
+/// assert_eq!(spool.inspect()?.logs[0].max_size, 4 << 20);
+/// # assert_eq!(log.name(), "kernel");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogOptions {
     /// When an append is acknowledged. Default [`Durability::Sync`].
     pub durability: Durability,
     /// `sync_interval`: how often [`Durability::Interval`] syncs. Default 100 ms.
     pub sync_interval: Duration,
-    /// `segment_size` in bytes, 1 MiB to 1 GiB. `None`: a sixteenth of the log's share, 1 MiB to 16 MiB.
+    /// `segment_size` in bytes, brought between 64 KiB (the configuration: 1 MiB) and 1 GiB, and to a quarter of the
+    /// log's cap at most. `None`: a sixteenth of the log's share, 1 MiB to 16 MiB.
     pub segment_size: Option<u64>,
     /// This log's own cap in bytes. `None`: only the directory's.
     pub max_size: Option<u64>,
@@ -83,13 +106,25 @@ impl Default for LogOptions {
     }
 }
 
-/// When an append is acknowledged, and so what an acknowledged frame survives.
+/// When an append is acknowledged, and so what an acknowledged frame survives: [the table](super#what-is-promised).
 ///
-/// | policy | acknowledged after | killed process | power cut or kernel crash |
-/// |---|---|---|---|
-/// | `Sync` | its `fdatasync` | survives | survives |
-/// | `Interval` | its write | survives | the last `sync_interval` or 8 MiB may be lost |
-/// | `Os` | its write | survives | what the kernel had not written yet may be lost |
+/// ```
+/// use std::time::Duration;
+/// use tidegate::spool::{Durability, LogOptions, Need, Start};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+///
+/// let options = LogOptions { durability: Durability::Interval, ..LogOptions::default() };
+/// let log = spool.log_with("events", options)?;
+/// let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// // Acknowledged when it is written: from here on it survives the end of this process.
+/// let appended = log.append_wait(1, "one frame".into(), 1)?;
+/// // Synced within 100 ms: from here on it survives a power cut, and cursors see it.
+/// assert!(cursor.wait_readable(Duration::from_secs(60)));
+/// assert_eq!(log.durable_sequence(), appended.sequence);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// After the frame is synced to the disk; frames that arrive together share one sync.
@@ -102,6 +137,25 @@ pub enum Durability {
 }
 
 /// What a log does when it has no room and every required cursor still wants what it holds.
+///
+/// ```
+/// use tidegate::spool::{LogOptions, Need, OnFull, Start};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+///
+/// let options = LogOptions { max_size: Some(1 << 20), on_full: OnFull::DropOldest, ..LogOptions::default() };
+/// let log = spool.log_with("kernel", options)?;
+/// let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// // Twice as much as the log may hold. With `OnFull::Reject` it would refuse at about the half.
+/// for _ in 0..32 {
+///     log.append_wait(1, vec![0; 64 << 10].into(), 1)?;
+/// }
+/// let loss = &log.losses()?[0];
+/// assert_eq!(loss.reason, "full");
+/// assert_eq!(loss.items + cursor.pending().items, 32);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFull {
     /// Appends are refused as full: for receivers that can push back.

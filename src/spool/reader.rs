@@ -42,6 +42,19 @@ pub struct Reader {
 impl Reader {
     /// Opens a data directory for reading.
     ///
+    /// ```
+    /// use tidegate::spool::{Options, Reader, Spool};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// assert!(Reader::open(dir.path()).is_err_and(|error| error.is_not_found()));
+    ///
+    /// // Beside the owner as well as without one.
+    /// let spool = Spool::open(dir.path(), Options::default())?;
+    /// assert!(Reader::open(dir.path())?.logs()?.is_empty());
+    /// # drop(spool);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Not found when it is not a data directory; newer, when a newer program made it; I/O.
     pub fn open(dir: &Path) -> Result<Self, Error> {
@@ -75,6 +88,18 @@ impl Reader {
 
     /// The names of its logs, sorted.
     ///
+    /// ```
+    /// use tidegate::spool::Reader;
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    ///
+    /// spool.log("traces")?;
+    /// spool.log("logs/gateway")?;
+    /// assert_eq!(Reader::open(dir.path())?.logs()?, ["logs/gateway", "traces"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// I/O.
     pub fn logs(&self) -> Result<Vec<String>, Error> {
@@ -82,6 +107,23 @@ impl Reader {
     }
 
     /// The names of its logs that have dead letters, sorted.
+    ///
+    /// ```
+    /// use tidegate::spool::Reader;
+    /// # use tidegate::spool::{DeadLetter, Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # let sequence = log.append_wait(7, "one frame".into(), 1)?.sequence;
+    /// # cursor.next_batch(1 << 20)?;
+    /// # let (payload, reason) = ("one frame".into(), "refused".to_owned());
+    /// # cursor.park(DeadLetter { sequence, first_item: 0, items: 1, content: 7, payload, reason })?;
+    /// # spool.close()?;
+    ///
+    /// assert_eq!(Reader::open(dir.path())?.dead_letter_logs()?, ["events"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// I/O.
@@ -105,6 +147,26 @@ impl Reader {
 
     /// Reads one log from some place on.
     ///
+    /// ```
+    /// use tidegate::spool::{From, Reader};
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    ///
+    /// for text in ["one", "two", "three"] {
+    ///     log.append_wait(1, text.into(), 1)?;
+    /// }
+    /// spool.close()?;
+    ///
+    /// let reader = Reader::open(dir.path())?;
+    /// let mut frames = reader.read("events", From::LastItems(2))?;
+    /// assert_eq!(frames.next()?.expect("two of three").payload, "two");
+    /// assert_eq!(frames.next()?.expect("three of three").payload, "three");
+    /// assert!(reader.read("nothing", From::Oldest).is_err_and(|error| error.is_not_found()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Not found when there is no such log; newer; I/O.
     pub fn read(&self, log: &str, from: From) -> Result<LogReader, Error> {
@@ -113,6 +175,28 @@ impl Reader {
 
     /// Reads the dead letters of one log, oldest first; [`DeadLetter::from_frame`](super::DeadLetter::from_frame)
     /// takes each apart.
+    ///
+    /// ```
+    /// use tidegate::spool::{DeadLetter, Reader};
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # let sequence = log.append_wait(7, "one frame".into(), 1)?.sequence;
+    /// # cursor.next_batch(1 << 20)?;
+    /// # let (payload, reason) = ("one frame".into(), "refused".to_owned());
+    /// # cursor.park(DeadLetter { sequence, first_item: 0, items: 1, content: 7, payload, reason })?;
+    /// # spool.close()?;
+    ///
+    /// let mut letters = Reader::open(dir.path())?.read_dead_letters("events")?;
+    /// while let Some(frame) = letters.next()? {
+    ///     let (_, letter) = DeadLetter::from_frame(&frame)?;
+    ///     assert_eq!((letter.items, &*letter.reason), (1, "refused"));
+    ///     assert_eq!(letter.payload, "one frame");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Not found when nothing of that log was ever parked; newer; I/O.
@@ -270,6 +354,24 @@ impl Source for Files {
 }
 
 /// Follows one log: [`LogReader::next`] is `None` at the present end and may give more later.
+///
+/// ```
+/// use tidegate::spool::{Durability, From, LogOptions, Reader};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+///
+/// // So that a reader beside the owner sees frames when they are written.
+/// let options = LogOptions { durability: Durability::Os, ..LogOptions::default() };
+/// let log = spool.log_with("events", options)?;
+/// let mut frames = Reader::open(dir.path())?.read("events", From::End)?;
+/// assert!(frames.next()?.is_none());
+///
+/// log.append_wait(1, "news".into(), 1)?;
+/// assert_eq!(frames.next()?.expect("more since").payload, "news");
+/// assert!(frames.next()?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct LogReader {
     files: Files,
@@ -305,6 +407,27 @@ impl LogReader {
     }
 
     /// The next frame, or `None` at the present end. What does not verify is passed over.
+    ///
+    /// ```
+    /// use tidegate::spool::{From, Reader};
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    ///
+    /// for text in ["one", "two", "three"] {
+    ///     log.append_wait(1, text.into(), 1)?;
+    /// }
+    /// spool.close()?;
+    ///
+    /// let mut frames = Reader::open(dir.path())?.read("events", From::Oldest)?;
+    /// let mut sequences = Vec::new();
+    /// while let Some(frame) = frames.next()? {
+    ///     sequences.push(frame.sequence);
+    /// }
+    /// assert_eq!(sequences, [1, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Newer; I/O.

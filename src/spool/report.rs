@@ -5,6 +5,18 @@ use std::path::PathBuf;
 use super::{Durability, Pending};
 
 /// A spool at one moment.
+///
+/// ```
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// let inspection = spool.inspect()?;
+/// assert_eq!(inspection.directory, dir.path());
+/// assert_eq!(inspection.spool_id, spool.id());
+/// assert_eq!(inspection.logs[0].name, log.name());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Inspection {
     /// The data directory.
@@ -18,6 +30,21 @@ pub struct Inspection {
 }
 
 /// Who owns a data directory.
+///
+/// ```
+/// use tidegate::spool::Reader;
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+///
+/// let owner = spool.inspect()?.owner.expect("this process");
+/// assert_eq!((owner.pid, owner.alive), (std::process::id(), true));
+///
+/// spool.close()?;
+/// let owner = Reader::open(dir.path())?.inspect()?.owner.expect("who had it last");
+/// assert_eq!((owner.pid, owner.alive), (std::process::id(), false));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Owner {
     /// Process id, as the owner wrote it.
@@ -27,6 +54,26 @@ pub struct Owner {
 }
 
 /// One log at one moment.
+///
+/// ```
+/// use tidegate::spool::{Durability, Reader};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// log.append_wait(7, "two records".into(), 2)?;
+/// log.append_wait(7, "three records".into(), 3)?;
+/// spool.close()?;
+///
+/// let inspection = Reader::open(dir.path())?.inspect()?;
+/// let log = &inspection.logs[0];
+/// assert_eq!((log.first_sequence, log.last_sequence), (1, 2));
+/// assert_eq!((log.items, log.accepted_items, log.content), (5, 5, Some(7)));
+/// assert_eq!((log.durability, log.poisoned, log.damaged_bytes), (Durability::Sync, false, 0));
+/// assert_eq!((log.segments.len(), log.cursors.len()), (1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct LogInspection {
     /// Its name.
@@ -58,11 +105,30 @@ pub struct LogInspection {
 }
 
 /// One segment at one moment.
+///
+/// ```
+/// use tidegate::spool::Reader;
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// log.append_wait(1, "first".into(), 1)?;
+/// log.append_wait(1, "second".into(), 1)?;
+/// spool.close()?;
+///
+/// let inspection = Reader::open(dir.path())?.inspect()?;
+/// let segment = &inspection.logs[0].segments[0];
+/// assert_eq!((segment.id, segment.state), (1, "sealed"));
+/// assert_eq!((segment.first_sequence, segment.last_sequence), (1, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SegmentInspection {
     /// The number in its file name.
     pub id: u64,
-    /// `open`, `sealed`, `unsealed` (a run ended without sealing it) or `poisoned`.
+    /// `open`, `sealed`, `unsealed` (a run ended without sealing it), `poisoned` (a sync of it failed) or `strange` (a
+    /// file of that name that is no segment of this log).
     pub state: &'static str,
     /// Sequence of its first frame; 0 when it has none.
     pub first_sequence: u64,
@@ -73,6 +139,26 @@ pub struct SegmentInspection {
 }
 
 /// One cursor at one moment, with its ledger: accepted = delivered + parked + dropped + skipped + pending.
+///
+/// ```
+/// # use tidegate::spool::{Need, Options, Spool, Start};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// log.append_wait(1, "two records".into(), 2)?;
+/// log.append_wait(1, "three records".into(), 3)?;
+/// // A budget of one byte: one frame.
+/// cursor.next_batch(1)?;
+/// cursor.ack(1, 1, 0)?;
+///
+/// let inspection = spool.inspect()?;
+/// let seen = &inspection.logs[0].cursors[0];
+/// assert_eq!((&*seen.name, seen.required, seen.sequence), ("backend", true, 2));
+/// assert_eq!(seen.accepted_items, seen.delivered_items + seen.pending.items);
+/// assert_eq!((seen.delivered_items, seen.pending.items), (2, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct CursorInspection {
     /// Its name.
@@ -102,6 +188,20 @@ pub struct CursorInspection {
 }
 
 /// What a check of every checksum found.
+///
+/// ```
+/// use tidegate::spool::Reader;
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// # log.append_wait(1, "one frame".into(), 1)?;
+/// spool.close()?;
+/// let verification = Reader::open(dir.path())?.verify(&mut |_, _| {})?;
+/// assert!(verification.logs.iter().all(|log| log.damage.is_empty() && log.ledger_closes));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Verification {
     /// By name.
@@ -109,6 +209,24 @@ pub struct Verification {
 }
 
 /// What a check of one log found.
+///
+/// ```
+/// use tidegate::spool::Reader;
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// log.append_wait(1, "first".into(), 1)?;
+/// log.append_wait(1, "second".into(), 1)?;
+/// spool.close()?;
+///
+/// let verification = Reader::open(dir.path())?.verify(&mut |_, _| {})?;
+/// let log = &verification.logs[0];
+/// assert_eq!((&*log.name, log.frames), ("events", 2));
+/// assert!(log.bytes > 0 && log.damage.is_empty() && log.ledger_closes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct LogVerification {
     /// Its name.
@@ -124,6 +242,29 @@ pub struct LogVerification {
 }
 
 /// A range that did not verify.
+///
+/// ```
+/// use tidegate::spool::Reader;
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// log.append_wait(1, "first".into(), 1)?;
+/// log.append_wait(1, "second".into(), 1)?;
+/// spool.close()?;
+/// // Frames begin at 8192, their payload 72 bytes later: one bit of "first" flips.
+/// let segment = dir.path().join("logs/events/seg-0000000000000001");
+/// let mut bytes = std::fs::read(&segment)?;
+/// bytes[8192 + 72] ^= 1;
+/// std::fs::write(&segment, bytes)?;
+///
+/// let verification = Reader::open(dir.path())?.verify(&mut |_, _| {})?;
+/// let damage = &verification.logs[0].damage[0];
+/// assert_eq!((damage.segment, damage.offset, damage.frames_lost), (1, 8192, 1));
+/// assert_eq!(verification.logs[0].frames, 1, "the other frame is whole");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Damage {
     /// Id of the segment.

@@ -26,6 +26,20 @@ use super::{Error, Inspection, Log, LogOptions, Options, id, names};
 ///
 /// The directory is locked from [`Spool::open`] to [`Spool::close`], or until the last clone is dropped. Dropping
 /// without closing is what a crash is: nothing acknowledged is lost, and the next opening has a little more to do.
+///
+/// ```
+/// use tidegate::spool::{Options, Spool};
+///
+/// let dir = tempfile::tempdir()?;
+/// let spool = Spool::open(dir.path(), Options::default())?;
+/// let appended = spool.log("events")?.append_wait(1, "one frame".into(), 1)?;
+/// drop(spool); // As a crash; `spool.close()` would end it cleanly.
+///
+/// let spool = Spool::open(dir.path(), Options::default())?;
+/// let log = spool.log("events")?;
+/// assert_eq!((log.durable_sequence(), log.opening().clean), (appended.sequence, false));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Spool(Arc<Shared>);
 
@@ -51,6 +65,18 @@ struct Running {
 
 impl Spool {
     /// Opens or creates a data directory (mode 0700) and takes its lock for life. Logs are opened by name.
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    /// use tidegate::spool::{Options, Spool};
+    ///
+    /// # let parent = tempfile::tempdir()?;
+    /// let dir = parent.path().join("var/telemetry");
+    /// let _spool = Spool::open(&dir, Options::default())?;
+    /// assert_eq!(dir.metadata()?.permissions().mode() & 0o777, 0o700);
+    /// assert!(Spool::open(&dir, Options::default()).is_err_and(|error| error.is_owned()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Owned, with the owner's pid, when another process or another `Spool` has it; refused when it is a link, is
@@ -91,24 +117,61 @@ impl Spool {
     }
 
     /// The data directory.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// assert_eq!(spool.directory(), dir.path());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.0.dir
     }
 
     /// The id of this spool: random, given when the directory was made.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// let id = spool.id();
+    /// spool.close()?;
+    /// assert_eq!(Spool::open(dir.path(), Options::default())?.id(), id);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> u128 {
         self.0.env.spool_id
     }
 
     /// The random number of this opening: it names, with a sequence, each frame for ever.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// let epoch = spool.epoch();
+    /// spool.close()?;
+    /// assert_ne!(Spool::open(dir.path(), Options::default())?.epoch(), epoch);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.0.env.epoch
     }
 
     /// The cap of the whole directory in bytes.
+    ///
+    /// ```
+    /// use tidegate::spool::{Options, Spool};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let spool = Spool::open(dir.path(), Options { max_size: Some(1 << 30), ..Options::default() })?;
+    /// assert_eq!(spool.max_size(), 1 << 30);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn max_size(&self) -> u64 {
         self.0.space.max_size()
@@ -117,6 +180,17 @@ impl Spool {
     /// The log of this name, opened or created with the spool's log options. The name becomes a directory's: letters,
     /// digits, `_`, `-` and inner dots stay, all else is escaped; at most 200 bytes then.
     ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// let log = spool.log("logs/gateway")?;
+    /// log.append_wait(1, "one frame".into(), 1)?;
+    /// // The same log, not another.
+    /// assert_eq!(spool.log("logs/gateway")?.durable_sequence(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Invalid name; newer format; damage that leaves nothing of this log's; I/O.
     pub fn log(&self, name: &str) -> Result<Log, Error> {
@@ -124,6 +198,20 @@ impl Spool {
     }
 
     /// As [`Spool::log`], with options of its own. A log that is open already keeps the options it has.
+    ///
+    /// ```
+    /// use tidegate::spool::LogOptions;
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    ///
+    /// let log = spool.log_with("small frames", LogOptions { max_frame: 8, ..LogOptions::default() })?;
+    /// assert!(log.append(1, "nine byte".into(), 1).is_err_and(|error| error.is_too_large()));
+    /// // It is open: it keeps these options.
+    /// let log = spool.log("small frames")?;
+    /// assert!(log.append(1, "nine byte".into(), 1).is_err_and(|error| error.is_too_large()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Spool::log`].
@@ -138,6 +226,16 @@ impl Spool {
     /// The log of this name if there is one: open in this process, or opened now from its directory, as by
     /// [`Spool::open_retired`].
     ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// assert!(spool.existing_log("events").is_err_and(|error| error.is_not_found()));
+    /// spool.log("events")?;
+    /// assert_eq!(spool.existing_log("events")?.name(), "events");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Not found when there is none; as [`Spool::log`].
     pub fn existing_log(&self, name: &str) -> Result<Log, Error> {
@@ -151,6 +249,16 @@ impl Spool {
     }
 
     /// Every log that is open, by name; dead letters are none.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// spool.log("traces")?;
+    /// spool.log("events")?;
+    /// assert!(spool.logs().iter().map(|log| log.name()).eq(["events", "traces"]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn logs(&self) -> Vec<Log> {
         let logs = lock(&self.0.logs);
@@ -159,6 +267,20 @@ impl Spool {
 
     /// Opens every log of the directory that nobody opened: what they hold counts, and their cursors are orphans. No
     /// part of the directory is guaranteed to them. Answers those that could not be opened, with the reason.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// spool.log("events")?;
+    /// spool.close()?;
+    ///
+    /// let spool = Spool::open(dir.path(), Options::default())?;
+    /// assert!(spool.logs().is_empty());
+    /// assert!(spool.open_retired()?.is_empty(), "every log could be opened");
+    /// assert_eq!(spool.logs()[0].name(), "events");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// I/O, when the directory cannot be listed.
@@ -182,6 +304,20 @@ impl Spool {
     /// Commits what waits, seals every log, writes every cursor, ends the threads and gives the lock back. Later
     /// appends are refused as closed; cursors still read.
     ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// log.append_wait(1, "one frame".into(), 1)?;
+    /// spool.close()?;
+    /// assert!(log.append(1, "too late".into(), 1).is_err_and(|error| error.is_closed()));
+    /// // Somebody else may have the directory now, and finds nothing to repair.
+    /// let spool = Spool::open(dir.path(), Options::default())?;
+    /// assert!(spool.log("events")?.opening().clean);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// The first that any log or cursor had; the others are closed all the same.
     pub fn close(&self) -> Result<(), Error> {
@@ -190,6 +326,14 @@ impl Spool {
 
     /// Whether nothing is dropped by age for now, because the wall clock was set: it and the boot clock parted by
     /// more than 60 s within the last hour.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// assert!(!spool.age_is_paused(), "nobody set the clock since the spool was opened");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn age_is_paused(&self) -> bool {
         lock(&self.0.housekeeper).as_ref().is_some_and(Housekeeper::age_is_paused)
@@ -197,6 +341,21 @@ impl Spool {
 
     /// A snapshot of every log, as `spool inspect` shows it, with what only the owner knows: caps, what is in
     /// flight, and what is wrong now.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// log.append_wait(1, "three records".into(), 3)?;
+    /// // In flight is pending, too.
+    /// cursor.next_batch(1 << 20)?;
+    /// let seen = &spool.inspect()?.logs[0];
+    /// assert_eq!((seen.accepted_items, seen.cursors[0].pending.items), (3, 3));
+    /// assert_eq!(seen.max_size, spool.max_size());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// I/O.

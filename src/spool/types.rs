@@ -7,6 +7,25 @@ use bytes::Bytes;
 use super::Limit;
 
 /// Where a cursor starts that has never been opened before.
+///
+/// ```
+/// use tidegate::spool::{Need, Start};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// log.append_wait(1, "before".into(), 1)?;
+/// let oldest = log.cursor("all", Start::Oldest, Need::Required)?;
+/// let newest = log.cursor("new", Start::Newest, Need::Required)?;
+/// assert_eq!((oldest.pending().items, newest.pending().items), (1, 0));
+///
+/// // The second time, a cursor goes on where it was: its start means nothing any more.
+/// drop(newest);
+/// let newest = log.cursor("new", Start::Oldest, Need::Required)?;
+/// assert_eq!(newest.pending().items, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// At the oldest frame that the log still holds.
@@ -16,6 +35,28 @@ pub enum Start {
 }
 
 /// Whether a cursor holds data that a full log would otherwise drop.
+///
+/// ```
+/// use tidegate::spool::{LogOptions, Need, Start};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+///
+/// let options = LogOptions { max_size: Some(1 << 20), ..LogOptions::default() };
+/// let log = spool.log_with("events", options)?;
+/// let append = || log.append_wait(1, vec![0; 64 << 10].into(), 1);
+///
+/// // Twice as much as the log may hold: it takes all, and the optional cursor loses its oldest frames.
+/// let optional = log.cursor("debug", Start::Oldest, Need::Optional)?;
+/// for _ in 0..32 {
+///     append()?;
+/// }
+/// assert!(optional.pending().items < 32);
+/// // A required cursor keeps them: in the end the log refuses.
+/// let _required = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// assert!((0..32).any(|_| append().is_err_and(|error| error.is_full())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Frames stay until this cursor passed them, or a limit takes them, counted.
@@ -25,6 +66,24 @@ pub enum Need {
 }
 
 /// How a cursor is opened.
+///
+/// ```
+/// use tidegate::spool::{CursorOptions, Limit, Need, Start};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// let options = CursorOptions {
+///     max_pending: Some(Limit::Items(2)),
+///     ..CursorOptions::new(Start::Oldest, Need::Required)
+/// };
+/// let cursor = log.cursor_with("backend", options)?;
+/// log.append_wait(1, "two records".into(), 2)?;
+/// assert!(log.append(1, "one more".into(), 1).is_err_and(|error| error.is_full()));
+/// assert_eq!(cursor.pending().items, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CursorOptions {
     /// Where it starts if it was never opened before.
@@ -39,6 +98,14 @@ pub struct CursorOptions {
 
 impl CursorOptions {
     /// Without a limit.
+    ///
+    /// ```
+    /// use tidegate::spool::{CursorOptions, Need, Start};
+    ///
+    /// let options = CursorOptions::new(Start::Newest, Need::Optional);
+    /// assert_eq!((options.start, options.need), (Start::Newest, Need::Optional));
+    /// assert_eq!(options.max_pending, None);
+    /// ```
     #[must_use]
     pub fn new(start: Start, need: Need) -> Self {
         Self { start, need, max_pending: None }
@@ -46,6 +113,23 @@ impl CursorOptions {
 }
 
 /// Where an acknowledged frame stands.
+///
+/// ```
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// let first = log.append_wait(1, "first".into(), 1)?;
+/// let second = log.append_wait(1, "second".into(), 1)?;
+/// assert!(second.sequence > first.sequence);
+///
+/// // After a restart sequences go on; after a crash they go on with a gap.
+/// drop(spool);
+/// let spool = Spool::open(dir.path(), Options::default())?;
+/// let third = spool.log("events")?.append_wait(1, "third".into(), 1)?;
+/// assert!(third.sequence > second.sequence);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The frame's sequence: one a frame, rising, never given twice by this log.
@@ -53,6 +137,23 @@ pub struct Appended {
 }
 
 /// What a cursor still has to deliver.
+///
+/// ```
+/// use tidegate::spool::{Need, Pending, Start};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// assert_eq!(cursor.pending(), Pending::default());
+///
+/// log.append_wait(1, "three records".into(), 3)?;
+/// let pending = cursor.pending();
+/// assert_eq!((pending.items, pending.bytes), (3, 13));
+/// assert!(pending.oldest_age.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pending {
     /// Items, as their receivers counted them.
@@ -64,6 +165,32 @@ pub struct Pending {
 }
 
 /// A refused record on its way to the dead letters of its log.
+///
+/// ```
+/// use tidegate::spool::DeadLetter;
+/// # use tidegate::spool::{Need, Options, Spool, Start};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+///
+/// # log.append_wait(1, "a\nb\nc".into(), 3)?;
+/// let batch = cursor.next_batch(1 << 20)?.expect("a frame of three records");
+/// let frame = &batch.frames[0];
+/// // The backend took the first and the last record, and refused the one between.
+/// cursor.park(DeadLetter {
+///     sequence: frame.sequence,
+///     first_item: 1,
+///     items: 1,
+///     content: frame.content,
+///     payload: frame.payload.slice(2..3),
+///     reason: "no such field".to_owned(),
+/// })?;
+/// cursor.ack(frame.sequence, frame.sequence, 1)?;
+/// let seen = &spool.inspect()?.logs[0].cursors[0];
+/// assert_eq!((seen.delivered_items, seen.parked_items), (2, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
     /// The frame it came in.
@@ -81,6 +208,26 @@ pub struct DeadLetter {
 }
 
 /// What moving a cursor did, or would do.
+///
+/// ```
+/// use tidegate::spool::From;
+/// # use tidegate::spool::{Need, Options, Spool, Start};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+///
+/// log.append_wait(1, "two records".into(), 2)?;
+/// let last = log.append_wait(1, "three records".into(), 3)?.sequence;
+///
+/// let moved = cursor.seek(From::Sequence(last))?;
+/// assert_eq!((moved.from_sequence, moved.to_sequence), (1, last));
+/// assert_eq!((moved.skipped_items, moved.replayed_items), (2, 0));
+/// // How far back it could be moved.
+/// assert_eq!(moved.oldest_sequence, Some(1));
+/// assert!(moved.oldest_time_unix_nanos.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Move {
     /// Where it stood: it had passed every frame below this sequence.
@@ -98,6 +245,24 @@ pub struct Move {
 }
 
 /// Frames that follow each other in a log.
+///
+/// ```
+/// # use tidegate::spool::{Need, Options, Spool, Start};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// # log.append_wait(1, "first".into(), 1)?;
+/// # log.append_wait(1, "second".into(), 1)?;
+/// let batch = cursor.next_batch(1 << 20)?.expect("two frames are durable");
+/// assert_eq!(batch.frames.len(), 2);
+/// let (first, last) = (&batch.frames[0], &batch.frames[batch.frames.len() - 1]);
+/// assert!(first.sequence < last.sequence);
+///
+/// cursor.ack(first.sequence, last.sequence, 0)?;
+/// assert_eq!(cursor.pending().items, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// Never empty in an answer of `next_batch`.
@@ -105,6 +270,21 @@ pub struct Batch {
 }
 
 /// One frame of a log, its checksums verified.
+///
+/// ```
+/// # use tidegate::spool::{Need, Options, Spool, Start};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// let appended = log.append_wait(7, "two records".into(), 2)?;
+/// let batch = cursor.next_batch(1 << 20)?.expect("a frame is durable");
+/// let frame = &batch.frames[0];
+/// assert_eq!((frame.sequence, frame.epoch), (appended.sequence, spool.epoch()));
+/// assert_eq!((frame.content, frame.items), (7, 2));
+/// assert_eq!(frame.payload, "two records");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// Its position in the log.
@@ -122,6 +302,28 @@ pub struct Frame {
 }
 
 /// Where a [`LogReader`](super::LogReader) starts.
+///
+/// ```
+/// use tidegate::spool::{From, Reader};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// for text in ["one", "two", "three"] {
+///     log.append_wait(1, text.into(), 1)?;
+/// }
+/// spool.close()?;
+///
+/// let reader = Reader::open(dir.path())?;
+/// let first = |from| reader.read("events", from)?.next().map(|frame| frame.map(|frame| frame.sequence));
+/// assert_eq!(first(From::Oldest)?, Some(1));
+/// assert_eq!(first(From::Sequence(2))?, Some(2));
+/// assert_eq!(first(From::TimeUnixNanos(0))?, Some(1));
+/// assert_eq!(first(From::LastItems(1))?, Some(3));
+/// assert_eq!(first(From::End)?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
     /// The oldest frame that the log still holds.

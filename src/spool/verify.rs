@@ -29,6 +29,23 @@ impl Reader {
     /// Checks every checksum, and whether the running totals and the cursors' counters add up. Repairs nothing.
     /// `progress(done, total)` is called in bytes, `total` being those of all logs.
     ///
+    /// ```
+    /// use tidegate::spool::Reader;
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    ///
+    /// log.append_wait(1, "one frame".into(), 1)?;
+    /// spool.close()?;
+    ///
+    /// let mut last = (0, 0);
+    /// let verification = Reader::open(dir.path())?.verify(&mut |done, total| last = (done, total))?;
+    /// assert_eq!(last, (verification.logs[0].bytes, verification.logs[0].bytes));
+    /// assert!(verification.logs[0].damage.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Newer; I/O. Damage is no error: it is in the answer.
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification, Error> {

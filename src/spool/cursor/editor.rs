@@ -14,6 +14,26 @@ use super::{Store, Stored};
 
 /// Changes the cursors of a data directory that nobody owns, and holds its lock meanwhile. Opens no log: nothing is
 /// recovered, reclaimed or written but the cursor's file.
+///
+/// ```
+/// use tidegate::spool::{Editor, From, Reader};
+/// # use tidegate::spool::{Need, Options, Spool, Start};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+/// # log.cursor("backend", Start::Oldest, Need::Required)?;
+/// # log.append_wait(1, "one frame".into(), 1)?;
+/// # spool.close()?;
+///
+/// let editor = Editor::open(dir.path())?;
+/// editor.seek("events", "backend", From::End)?;
+/// editor.pause("events", "backend")?;
+///
+/// let inspection = Reader::open(dir.path())?.inspect()?;
+/// let cursor = &inspection.logs[0].cursors[0];
+/// assert_eq!((cursor.sequence, cursor.skipped_items, cursor.paused), (2, 1, true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Editor {
     reader: Reader,
@@ -22,6 +42,22 @@ pub struct Editor {
 
 impl Editor {
     /// Takes the lock of a data directory.
+    ///
+    /// ```
+    /// use tidegate::spool::Editor;
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    ///
+    /// assert!(Editor::open(dir.path()).is_err_and(|error| error.is_owned()));
+    /// spool.close()?;
+    /// let editor = Editor::open(dir.path())?;
+    /// // Now it has the lock.
+    /// assert!(Spool::open(dir.path(), Options::default()).is_err_and(|error| error.is_owned()));
+    /// # drop((editor, log));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Owned, with the owner's pid, when a process has it; as [`Reader::open`].
@@ -35,6 +71,22 @@ impl Editor {
 
     /// As [`Log::seek`](super::super::Log::seek).
     ///
+    /// ```
+    /// use tidegate::spool::{Editor, From};
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// # spool.close()?;
+    ///
+    /// let editor = Editor::open(dir.path())?;
+    /// let moved = editor.seek("events", "backend", From::End)?;
+    /// assert_eq!((moved.from_sequence, moved.to_sequence, moved.skipped_items), (1, 2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Not found when there is no such log or cursor; corrupt when its file is damaged: the agent begins such a cursor
     /// anew, at its next start; I/O.
@@ -44,6 +96,24 @@ impl Editor {
 
     /// What [`Editor::seek`] would do.
     ///
+    /// ```
+    /// use tidegate::spool::{Editor, From};
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// # spool.close()?;
+    ///
+    /// let editor = Editor::open(dir.path())?;
+    /// let would = editor.try_seek("events", "backend", From::End)?;
+    /// assert_eq!(would.skipped_items, 1);
+    /// // Nothing was moved, so the move itself does the same.
+    /// assert_eq!(editor.seek("events", "backend", From::End)?, would);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Editor::seek`].
     pub fn try_seek(&self, log: &str, cursor: &str, to: From) -> Result<Move, Error> {
@@ -51,6 +121,21 @@ impl Editor {
     }
 
     /// As [`Log::pause`](super::super::Log::pause).
+    ///
+    /// ```
+    /// use tidegate::spool::{Editor, Reader};
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// # spool.close()?;
+    ///
+    /// Editor::open(dir.path())?.pause("events", "backend")?;
+    /// assert!(Reader::open(dir.path())?.inspect()?.logs[0].cursors[0].paused);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Editor::seek`].
@@ -60,6 +145,23 @@ impl Editor {
 
     /// As [`Log::resume`](super::super::Log::resume).
     ///
+    /// ```
+    /// use tidegate::spool::{Editor, Reader};
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// # spool.close()?;
+    ///
+    /// let editor = Editor::open(dir.path())?;
+    /// editor.pause("events", "backend")?;
+    /// editor.resume("events", "backend")?;
+    /// assert!(!Reader::open(dir.path())?.inspect()?.logs[0].cursors[0].paused);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Editor::seek`].
     pub fn resume(&self, log: &str, cursor: &str) -> Result<(), Error> {
@@ -67,6 +169,23 @@ impl Editor {
     }
 
     /// As [`Log::remove_cursor`](super::super::Log::remove_cursor).
+    ///
+    /// ```
+    /// use tidegate::spool::Editor;
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// # spool.close()?;
+    ///
+    /// let editor = Editor::open(dir.path())?;
+    /// let pending = editor.remove_cursor("events", "backend")?;
+    /// assert_eq!((pending.items, pending.bytes), (1, 9));
+    /// assert!(editor.pause("events", "backend").is_err_and(|error| error.is_not_found()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Editor::seek`].

@@ -22,6 +22,28 @@ use super::state::Place;
 /// again. Frames come in order; acks may come in any.
 ///
 /// The handle may be dropped and opened again; the position stays.
+///
+/// ```
+/// use tidegate::spool::{Need, Start};
+/// # use tidegate::spool::{Options, Spool};
+/// # let dir = tempfile::tempdir()?;
+/// # let spool = Spool::open(dir.path(), Options::default())?;
+/// # let log = spool.log("events")?;
+///
+/// # log.append_wait(1, "one".into(), 1)?;
+/// # log.append_wait(1, "two".into(), 1)?;
+/// let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+/// let mut delivered = Vec::new();
+/// while let Some(batch) = cursor.next_batch(1 << 20)? {
+///     let (first, last) = (batch.frames[0].sequence, batch.frames[batch.frames.len() - 1].sequence);
+///     delivered.extend(batch.frames.into_iter().map(|frame| frame.payload));
+///     // Only once the backend has them: from here on they are delivered.
+///     cursor.ack(first, last, 0)?;
+/// }
+/// assert_eq!(delivered, ["one", "two"]);
+/// assert_eq!((cursor.position(), cursor.pending().items), (3, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Cursor {
     pub(super) log: Arc<LogCore>,
@@ -59,6 +81,18 @@ impl Cursor {
     }
 
     /// Its name.
+    ///
+    /// ```
+    /// use tidegate::spool::{Need, Start};
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    ///
+    /// let cursor = log.cursor("otlp/eu", Start::Oldest, Need::Required)?;
+    /// assert_eq!(cursor.name(), "otlp/eu");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.core.name
@@ -67,6 +101,25 @@ impl Cursor {
     /// The next durable frames after the read position, up to `max_bytes` of payload (at least one frame); `None`
     /// when there is nothing more now or the cursor is paused. Blocks on the disk, never on the writer. Frames that
     /// cannot be read are skipped and counted as dropped, with the reason.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// for text in ["one", "two", "three"] {
+    ///     log.append_wait(1, text.into(), 1)?;
+    /// }
+    /// // "one" and "two" together have 6 bytes.
+    /// let batch = cursor.next_batch(6)?.expect("three frames are durable");
+    /// assert_eq!(batch.frames.len(), 2);
+    /// // At least one frame, however large.
+    /// let batch = cursor.next_batch(1)?.expect("the third");
+    /// assert_eq!(batch.frames[0].payload, "three");
+    /// assert!(cursor.next_batch(6)?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// I/O on reading; a segment of a newer format. The read position stays: the call can be made again.
@@ -138,6 +191,21 @@ impl Cursor {
     }
 
     /// Whether the frame of this sequence is done, or behind.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # log.append_wait(1, "first".into(), 1)?;
+    /// # log.append_wait(1, "second".into(), 1)?;
+    /// let batch = cursor.next_batch(1 << 20)?.expect("two frames are durable");
+    /// let (first, second) = (batch.frames[0].sequence, batch.frames[1].sequence);
+    /// cursor.ack(second, second, 0)?;
+    /// assert!(cursor.has_passed(second) && !cursor.has_passed(first));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn has_passed(&self, sequence: u64) -> bool {
         !lock(&self.core.state).wants(sequence)
@@ -145,6 +213,24 @@ impl Cursor {
 
     /// Marks the frames from `first` to `last` as done: all their items delivered but `parked` of them. Any order;
     /// durable within 100 ms. Frames of the range that were not handed out, or are done already, are not counted.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # for text in ["one", "two", "three"] {
+    /// #     log.append_wait(1, text.into(), 1)?;
+    /// # }
+    /// // Frames 1 to 3 are on their way. The answers for 2 and 3 come first.
+    /// cursor.next_batch(1 << 20)?;
+    /// cursor.ack(2, 3, 0)?;
+    /// assert_eq!((cursor.position(), cursor.pending().items), (1, 1));
+    /// cursor.ack(1, 1, 0)?;
+    /// assert_eq!((cursor.position(), cursor.pending().items), (4, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Invalid when `first` is above `last`.
@@ -166,6 +252,31 @@ impl Cursor {
     }
 
     /// Writes a dead letter and returns when it is durable; the frame still has to be acked.
+    ///
+    /// ```
+    /// use tidegate::spool::DeadLetter;
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    ///
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// let frame = cursor.next_batch(1 << 20)?.expect("a frame is durable").frames.remove(0);
+    /// cursor.park(DeadLetter {
+    ///     sequence: frame.sequence,
+    ///     first_item: 0,
+    ///     items: frame.items,
+    ///     content: frame.content,
+    ///     payload: frame.payload,
+    ///     reason: "refused".to_owned(),
+    /// })?;
+    /// assert_eq!(cursor.pending().items, 1, "not done yet");
+    /// // All its items are parked, none is delivered.
+    /// cursor.ack(frame.sequence, frame.sequence, u64::from(frame.items))?;
+    /// assert_eq!((cursor.pending().items, log.dead_letters()?.durable_sequence()), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// What an append to the dead letters answers. The record then stays in the cursor's window.
@@ -193,6 +304,21 @@ impl Cursor {
     }
 
     /// Every frame below this sequence is done: delivered, parked, dropped or skipped.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// assert_eq!(cursor.position(), 1);
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// let frame = cursor.next_batch(1 << 20)?.expect("a frame is durable").frames.remove(0);
+    /// assert_eq!(cursor.position(), frame.sequence, "handed out is not done");
+    /// cursor.ack(frame.sequence, frame.sequence, 0)?;
+    /// assert_eq!(cursor.position(), frame.sequence + 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn position(&self) -> u64 {
         lock(&self.core.state).slot.position
@@ -200,6 +326,21 @@ impl Cursor {
 
     /// Back to the oldest frame that is not acked and that the log still has. What a limit took while it was handed
     /// out counts as dropped from now on.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// assert!(cursor.next_batch(1 << 20)?.is_some());
+    /// assert!(cursor.next_batch(1 << 20)?.is_none());
+    /// // The connection broke, and nobody knows what the backend has.
+    /// cursor.rewind();
+    /// assert!(cursor.next_batch(1 << 20)?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rewind(&mut self) {
         self.give_up();
         let state = lock(&self.core.state);
@@ -235,6 +376,22 @@ impl Cursor {
 
     /// Durably writes position and counters now.
     ///
+    /// ```
+    /// use tidegate::spool::Reader;
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    ///
+    /// # log.append_wait(1, "one frame".into(), 1)?;
+    /// cursor.next_batch(1 << 20)?;
+    /// cursor.ack(1, 1, 0)?;
+    /// cursor.flush()?;
+    /// assert_eq!(Reader::open(dir.path())?.inspect()?.logs[0].cursors[0].sequence, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// I/O. What is on disk then is the state before; the next write goes to a new file.
     pub fn flush(&mut self) -> Result<(), Error> {
@@ -248,6 +405,20 @@ impl Cursor {
     }
 
     /// What it still has to deliver, in flight included.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// log.append_wait(1, "three records".into(), 3)?;
+    /// cursor.next_batch(1 << 20)?;
+    /// assert_eq!((cursor.pending().items, cursor.pending().bytes), (3, 13), "in flight");
+    /// cursor.ack(1, 1, 0)?;
+    /// assert_eq!((cursor.pending().items, cursor.pending().oldest_age), (0, None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn pending(&self) -> Pending {
         self.core.pending(&self.log)

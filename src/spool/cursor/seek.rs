@@ -170,6 +170,22 @@ impl CursorCore {
 impl Log {
     /// Moves a cursor by command, as [`Cursor::seek`](super::Cursor::seek) does, whether or not somebody has it open.
     ///
+    /// ```
+    /// use tidegate::spool::From;
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    ///
+    /// log.append_wait(1, "old news".into(), 1)?;
+    /// log.seek("backend", From::End)?;
+    /// log.append_wait(1, "news".into(), 1)?;
+    /// let batch = cursor.next_batch(1 << 20)?.expect("what came after the move");
+    /// assert_eq!(batch.frames[0].payload, "news");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Not found when the log has no such cursor; I/O.
     pub fn seek(&self, cursor: &str, to: From) -> Result<Move, Error> {
@@ -177,6 +193,20 @@ impl Log {
     }
 
     /// What [`Log::seek`] would do now.
+    ///
+    /// ```
+    /// use tidegate::spool::From;
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    ///
+    /// log.append_wait(1, "three records".into(), 3)?;
+    /// assert_eq!(log.try_seek("backend", From::End)?.skipped_items, 3);
+    /// assert_eq!((cursor.position(), cursor.pending().items), (1, 3), "nothing was moved");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Log::seek`].
@@ -187,6 +217,19 @@ impl Log {
     /// Pauses a cursor: it hands nothing out until it is resumed, after a restart too. It goes on holding what it did
     /// not deliver. Durable when this returns.
     ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// log.append_wait(1, "one frame".into(), 1)?;
+    /// log.pause("backend")?;
+    /// assert!(cursor.next_batch(1 << 20)?.is_none());
+    /// assert_eq!(cursor.pending().items, 1, "it goes on holding the frame");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Log::seek`].
     pub fn pause(&self, cursor: &str) -> Result<(), Error> {
@@ -194,6 +237,20 @@ impl Log {
     }
 
     /// Lets a paused cursor go on.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let mut cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// log.append_wait(1, "one frame".into(), 1)?;
+    /// log.pause("backend")?;
+    /// assert!(cursor.next_batch(1 << 20)?.is_none());
+    /// log.resume("backend")?;
+    /// assert!(cursor.next_batch(1 << 20)?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Log::seek`].
@@ -203,6 +260,20 @@ impl Log {
 
     /// Removes a cursor that nobody has open, and its file: it holds nothing any more, and an exporter of its name
     /// begins anew. Returns what it had not delivered.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// log.append_wait(1, "two records".into(), 2)?;
+    /// assert!(log.remove_cursor("backend").is_err(), "it is open");
+    /// drop(cursor);
+    /// assert_eq!(log.remove_cursor("backend")?.items, 2);
+    /// assert!(log.remove_cursor("backend").is_err_and(|error| error.is_not_found()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Not found; invalid while somebody has it open; I/O.
@@ -224,6 +295,19 @@ impl Log {
     }
 
     /// Counts items that were sent again by command, from the dead letters. Durable within 100 ms.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Need, Options, Spool, Start};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// # let cursor = log.cursor("backend", Start::Oldest, Need::Required)?;
+    /// // Two dead letters of this cursor were sent again.
+    /// log.count_replayed("backend", 2)?;
+    /// assert_eq!(spool.inspect()?.logs[0].cursors[0].replayed_items, 2);
+    /// # drop(cursor);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Not found.
