@@ -247,6 +247,61 @@ fn the_log_knows_neither_runtime_nor_network_nor_telemetry() {
     none("the log must not use these", &found);
 }
 
+/// The public items of a file, with their lines and whether an example in their docs asserts something. What is `pub`
+/// in the log is exported: the compiler's `unreachable_pub` sees to that.
+fn public_items(source: &Source) -> Vec<(usize, String, bool)> {
+    let mut found = Vec::new();
+    let mut docs = Vec::new();
+    for (at, line) in source.code() {
+        let line = line.trim();
+        if let Some(doc) = line.strip_prefix("///") {
+            docs.push(doc.trim());
+        } else if let Some(item) = line.strip_prefix("pub ") {
+            let kind = item.split([' ', '<']).find(|word| !matches!(*word, "async" | "unsafe" | "extern" | "\"C\""));
+            let is_item =
+                matches!(kind, Some("fn" | "struct" | "enum" | "union" | "trait" | "type" | "const" | "static"));
+            if is_item {
+                let end = item.find(['(', '{', ';', ':', '=']).unwrap_or(item.len());
+                found.push((at, item[..end].trim().to_owned(), has_example(&docs)));
+            }
+            docs.clear();
+        } else if !line.starts_with("#[") {
+            docs.clear();
+        }
+    }
+    found
+}
+
+/// Whether there is a code block that runs as a test and asserts something.
+fn has_example(docs: &[&str]) -> bool {
+    let mut fenced = None;
+    docs.iter().any(|line| {
+        match (line.strip_prefix("```"), fenced) {
+            (Some(_), Some(_)) => fenced = None,
+            (Some(language), None) => fenced = Some(language),
+            (None, _) => {}
+        }
+        fenced == Some("") && line.contains("assert")
+    })
+}
+
+#[test]
+fn every_public_item_of_the_log_has_an_example_that_asserts() {
+    let mut found = Vec::new();
+    let mut items = 0;
+    // For the fuzzer alone, and in no documentation.
+    for source in rust().iter().filter(|s| s.path.starts_with("src/spool/") && s.path != "src/spool/fuzz.rs") {
+        for (at, item, has_example) in public_items(source) {
+            items += 1;
+            if !has_example {
+                found.push(format!("{}:{at}: {item}", source.path));
+            }
+        }
+    }
+    assert!(items > 100, "the walk found {items} public items");
+    none("public items of the log without an example in their docs that runs and asserts", &found);
+}
+
 #[test]
 fn files_are_touched_only_in_the_named_places() {
     let mut found = Vec::new();
@@ -443,6 +498,13 @@ fn the_rules_see_what_they_look_for() {
     assert_eq!(named, ["2 otlp", "2 spool", "6 config"]);
     assert_eq!(links("a [b](c.md#d) and [e](f)\n```\n[g](h)\n```\n"), [(1, "c.md#d".into()), (1, "f".into())]);
     assert_eq!(anchor("## What is absent, on purpose"), "what-is-absent-on-purpose");
+    let example = "/// A.\n///\n/// ```\n/// assert!(true);\n/// ```\n#[must_use]\npub fn a<T>(b: T) {}\n";
+    let others =
+        "pub struct C(u8);\npub(crate) fn d() {}\npub use e::F;\n/// ```text\n/// assert\n/// ```\npub enum G {\n";
+    let source = Source { path: "a.rs".into(), text: format!("{example}{others}") };
+    let items = public_items(&source);
+    let items: Vec<(usize, &str, bool)> = items.iter().map(|(at, item, has)| (*at, &**item, *has)).collect();
+    assert_eq!(items, [(7, "fn a<T>", true), (8, "struct C", false), (14, "enum G", false)]);
     let source = Source { path: "a.rs".into(), text: "a\n#[cfg(test)]\nmod tests {\n    std::fs\n}\n".into() };
     assert_eq!(source.code().count(), 1);
 }
