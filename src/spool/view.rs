@@ -47,10 +47,11 @@ impl View {
 
     /// Waits until `ready`; false on time-out.
     pub(crate) fn wait(&self, timeout: Duration, ready: impl Fn(&Front) -> bool) -> bool {
-        let until = Instant::now() + timeout;
+        // No sum of the two: a caller may wait as long as there is time.
+        let began = Instant::now();
         let mut front = lock(&self.front);
         while !ready(&front) {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return false;
             }

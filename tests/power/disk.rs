@@ -24,10 +24,25 @@ struct State {
     /// In the order of arrival.
     unflushed: Vec<Write>,
     power: bool,
-    /// The power goes with this request, counted down.
-    last_request: Option<u32>,
+    last_request: Option<Last>,
     flushes: Flushes,
     flushed: u64,
+}
+
+/// What spends a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    Write,
+    Flush,
+}
+
+/// The request with which the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// Counted down.
+    Nth(u32),
+    /// The next write.
+    Write,
 }
 
 struct Write {
@@ -91,7 +106,7 @@ impl Fate {
 impl State {
     /// Whether the request under way is the one with which the power goes.
     fn is_last(&self) -> bool {
-        self.last_request == Some(1)
+        matches!(self.last_request, Some(Last::Nth(1) | Last::Write))
     }
 }
 
@@ -137,13 +152,13 @@ impl Disk {
         state.seen[offset..offset + bytes.len()].copy_from_slice(&bytes);
         let forced = forced && state.flushes == Flushes::Honest && !state.is_last();
         state.unflushed.push(Write { offset, bytes, forced });
-        self.spend(&mut state)
+        self.spend(&mut state, Request::Write)
     }
 
     /// Makes durable what was written before.
     pub(crate) fn flush(&self) -> Result<(), NoPower> {
         let state = &mut *self.powered()?;
-        self.spend(state)?;
+        self.spend(state, Request::Flush)?;
         state.flushed += 1;
         if state.flushes == Flushes::Honest {
             for write in state.unflushed.drain(..) {
@@ -156,18 +171,35 @@ impl Disk {
     /// Lets the power go with a request to come, before its answer: a write stands in the cache then, and a flush has
     /// done nothing. Waits for that, at most `limit`.
     pub(crate) fn lose_power_at_request(&self, number: u32, limit: Duration) {
+        self.lose_power_with(Last::Nth(number), limit);
+    }
+
+    /// Lets the power go with the next write, before its answer. Waits for that, at most `limit`.
+    pub(crate) fn lose_power_at_write(&self, limit: Duration) {
+        self.lose_power_with(Last::Write, limit);
+    }
+
+    fn lose_power_with(&self, last: Last, limit: Duration) {
         let mut state = self.lock();
-        state.last_request = Some(number);
+        state.last_request = Some(last);
         drop(self.power_lost.wait_timeout_while(state, limit, |state| state.power).unwrap());
     }
 
     /// Takes the power away: nothing is answered any more, and chance decides about what was not flushed.
     pub(crate) fn cut(&self, random: &mut fastrand::Rng) -> Cut {
-        let state = &mut *self.lock();
+        let mut state = self.lock();
         state.power = false;
         let blocks = state.unflushed.iter().map(|write| write.bytes.len().div_ceil(BLOCK)).sum();
+        drop(state);
+        self.cut_as(Fate::drawn(random, blocks), random)
+    }
+
+    /// As [`Disk::cut`], with the fate of what was not flushed decided.
+    pub(crate) fn cut_as(&self, fate: Fate, random: &mut fastrand::Rng) -> Cut {
+        let state = &mut *self.lock();
+        state.power = false;
         let fate = match state.flushes {
-            Flushes::Honest => Fate::drawn(random, blocks),
+            Flushes::Honest => fate,
             Flushes::Lies => Fate::AllLost,
         };
         let mut cut = Cut::default();
@@ -197,11 +229,17 @@ impl Disk {
     }
 
     /// Counts a request; the last one gets no answer.
-    fn spend(&self, state: &mut State) -> Result<(), NoPower> {
-        let Some(left) = state.last_request.as_mut() else { return Ok(()) };
-        *left = left.saturating_sub(1);
-        if *left > 0 {
-            return Ok(());
+    fn spend(&self, state: &mut State, request: Request) -> Result<(), NoPower> {
+        match &mut state.last_request {
+            None => return Ok(()),
+            Some(Last::Nth(left)) => {
+                *left = left.saturating_sub(1);
+                if *left > 0 {
+                    return Ok(());
+                }
+            }
+            Some(Last::Write) if request != Request::Write => return Ok(()),
+            Some(Last::Write) => {}
         }
         state.power = false;
         self.power_lost.notify_all();

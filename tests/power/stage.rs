@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-use crate::disk::{Disk, Flushes};
+use crate::disk::{Cut, Disk, Fate, Flushes};
 use crate::guest::{FileSystem, Guest, Life, Through};
 use crate::image;
 use crate::load::{self, Load};
@@ -47,12 +47,22 @@ pub(crate) struct Cycle {
     pub(crate) durability: &'static str,
     /// Up or away by chance, or away.
     pub(crate) backend_may_be_up: bool,
+    pub(crate) chance: Chance,
+}
+
+/// What decides about what was not flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chance {
+    Any,
+    /// The power goes with a write that is on its way, and with it everything that was not flushed.
+    Worst,
 }
 
 impl Cycle {
     /// Everybody does what is promised.
     pub(crate) fn honest(moment: Moment) -> Self {
-        Self { moment, flushes: Flushes::Honest, durability: "sync", backend_may_be_up: true }
+        let chance = Chance::Any;
+        Self { moment, flushes: Flushes::Honest, durability: "sync", backend_may_be_up: true, chance }
     }
 }
 
@@ -87,7 +97,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// What the image lacks.
     pub(crate) fn cut(&mut self, cycle: Cycle) -> Result<(), String> {
-        let Cycle { moment, flushes, durability, backend_may_be_up } = cycle;
+        let Cycle { moment, flushes, durability, backend_may_be_up, chance } = cycle;
         let is_up = self.random.bool() && backend_may_be_up;
         self.backend.set_up(is_up);
         let guest = self.power_on(flushes, durability);
@@ -97,10 +107,7 @@ impl<'a> Stage<'a> {
         };
         self.pause_at_most(if moment == Moment::Load { LOAD_MAX } else { self.usual_start });
         let was_ready = guest.has_said("ready in ");
-        if self.random.u8(..4) > 0 {
-            self.disk.lose_power_at_request(self.random.u32(1..=REQUESTS_MAX), REQUEST_LIMIT);
-        }
-        let cut = self.disk.cut(&mut self.random);
+        let cut = self.lose_power(chance);
         let console = guest.kill();
         if let Some(load) = load {
             self.runtime.block_on(load.stop());
@@ -110,6 +117,21 @@ impl<'a> Stage<'a> {
         self.tally.count("blocks_lost", cut.lost);
         self.tally.count("unflushed_blocks_kept", cut.kept);
         self.check().map_err(|error| format!("{error}\n\nthe guest's console:\n{console}"))
+    }
+
+    fn lose_power(&mut self, chance: Chance) -> Cut {
+        match chance {
+            Chance::Any => {
+                if self.random.u8(..4) > 0 {
+                    self.disk.lose_power_at_request(self.random.u32(1..=REQUESTS_MAX), REQUEST_LIMIT);
+                }
+                self.disk.cut(&mut self.random)
+            }
+            Chance::Worst => {
+                self.disk.lose_power_at_write(FRESH_LIMIT);
+                self.disk.cut_as(Fate::AllLost, &mut self.random)
+            }
+        }
     }
 
     /// The faults are over: everything acknowledged arrives, and the agent takes and delivers new records, and stops.

@@ -99,6 +99,17 @@ fn a_reader_beside_the_writer_sees_the_last_frame_soon() {
 }
 
 #[test]
+fn who_waits_for_ever_is_woken_by_the_first_frame() {
+    let bench = Bench::with(|o| (o.log.durability, o.log.sync_interval) = (Durability::Interval, Duration::MAX));
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    let waiting = std::thread::spawn(move || (c.wait_readable(Duration::MAX), numbers(&drain(&mut c))));
+    // Never synced by the timer, only by its size.
+    append(&log, 0..1, 10 << 20);
+    assert_eq!(waiting.join().unwrap(), (true, vec![0]));
+}
+
+#[test]
 fn a_reader_starts_where_it_is_told() {
     let mut bench = Bench::new();
     let log = bench.log();

@@ -256,7 +256,7 @@ impl Writer {
             // The worker does it when it is due, unless callers that commit themselves leave it no turn.
             Durability::Interval if self.unsynced >= MAX_UNSYNCED || self.is_sync_due() => self.sync(),
             Durability::Interval => {
-                let due = self.now() + self.core.options.sync_interval;
+                let due = self.now().saturating_add(self.core.options.sync_interval);
                 self.sync_due.get_or_insert(due);
                 self.publish_totals();
                 Ok(())
