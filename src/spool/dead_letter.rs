@@ -1,20 +1,24 @@
 //! The dead letters of a log: a small log of its own, `dead/<log>/`, that drops its oldest when it is full.
 //!
-//! It is opened when the first letter is parked. Until then one spare stands ready for it, so that a full disk does
-//! not keep a refused record from being parked.
+//! It is opened when the first letter is parked. Until then a spare and the file of its cursor stand ready for it, so
+//! that a full disk does not keep a refused record from being parked.
+//!
+//! The cursor never moves by itself. It wants every letter, so that what the log drops is counted in it and told.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::core::LogCore;
+use super::cursor::{Cursor, Store, Stored};
 use super::env::lock;
+use super::format::cursor::{FILE_LEN, Slot};
 use super::format::dead_letter::Envelope;
 use super::format::name_crc;
 use super::fs::Access;
 use super::space::{Account, Space};
 use super::spool::{DEAD, Shared};
-use super::{DeadLetter, Durability, Error, Frame, Log, LogOptions, OnFull, names, recovery};
+use super::{DeadLetter, Durability, Error, Frame, Log, LogOptions, Need, OnFull, Start, names, recovery};
 
 /// The largest segment of dead letters, in bytes.
 const MAX_SEGMENT: u64 = 1 << 20;
@@ -22,6 +26,8 @@ const MAX_SEGMENT: u64 = 1 << 20;
 const MIN_CAP: u64 = 256 << 10;
 /// Guaranteed at most to the dead letters of a log, however full the directory is.
 const GUARANTEED: u64 = 4 << 20;
+/// The cursor of every log of dead letters.
+pub(crate) const KEEPER: &str = "dead_letters";
 /// One piece of the spare.
 const PIECE: usize = 256 << 10;
 
@@ -32,7 +38,15 @@ pub(crate) struct DeadLetters {
     dir: PathBuf,
     /// There from the start: what is guaranteed must not be taken before it is used.
     account: Arc<Account>,
-    open: Mutex<Option<Log>>,
+    open: Mutex<Option<Open>>,
+}
+
+/// The log, once somebody needed it.
+#[derive(Debug)]
+struct Open {
+    log: Log,
+    /// Held, so that it is no orphan.
+    _keeper: Cursor,
 }
 
 impl DeadLetters {
@@ -59,8 +73,8 @@ impl LogCore {
         // First, so that it is given back last: it may be the last of the spool, which ends then.
         let spool = self.dead.spool.upgrade();
         let mut open = lock(&self.dead.open);
-        if let Some(log) = &*open {
-            return Ok(log.clone());
+        if let Some(open) = &*open {
+            return Ok(open.log.clone());
         }
         let spool = spool.ok_or_else(|| Error::closed(&self.name))?;
         let options = LogOptions {
@@ -74,22 +88,41 @@ impl LogCore {
             max_frame: super::format::frame::MAX_PAYLOAD,
             ..self.options.clone()
         };
-        let key = format!("{DEAD}{}", self.name);
-        let log = spool.open_log(&key, &self.dead.dir, options, Some(self.dead.account.clone()))?;
-        *open = Some(log.clone());
+        let log = spool.open_log(&self.dead_key(), &self.dead.dir, options, Some(self.dead.account.clone()))?;
+        let keeper = log.cursor(KEEPER, Start::Oldest, Need::Required)?;
+        *open = Some(Open { log: log.clone(), _keeper: keeper });
         Ok(log)
     }
 
-    /// Prepares the spare of dead letters that were never opened. `pause` waits between pieces.
+    fn dead_key(&self) -> String {
+        format!("{DEAD}{}", self.name)
+    }
+
+    /// The same, if anything was ever parked.
+    pub(crate) fn dead_letters_if_any(&self) -> Result<Option<Log>, Error> {
+        if self.is_dead_letters() {
+            return Ok(None);
+        }
+        if let Some(open) = &*lock(&self.dead.open) {
+            return Ok(Some(open.log.clone()));
+        }
+        let is_empty = recovery::list(&self.env, &self.dead.dir)?.segments.is_empty();
+        if is_empty { Ok(None) } else { self.dead_letters().map(Some) }
+    }
+
+    /// Prepares what dead letters need that were never opened: a cursor and a spare. `pause` waits between pieces.
     pub(crate) fn reserve_for_dead_letters(&self, pause: &dyn Fn() -> bool) -> Result<(), Error> {
         let dir = &self.dead.dir;
         let files = recovery::list(&self.env, dir)?;
         let is_there = lock(&self.dead.open).is_some() || !files.segments.is_empty();
         let size = self.dead.segment_size();
-        if is_there || files.spares.iter().any(|(_, found)| *found >= size) {
+        if is_there {
             return Ok(());
         }
-        self.env.make_dirs(dir)?;
+        self.reserve_keeper()?;
+        if files.spares.iter().any(|(_, found)| *found >= size) {
+            return Ok(());
+        }
         for (number, _) in files.spares {
             self.env.remove(&dir.join(names::spare_file(number)))?;
         }
@@ -112,13 +145,37 @@ impl LogCore {
         }
         let open = lock(&self.dead.open);
         if open.is_none() {
-            self.dead.account.set(size);
+            self.dead.account.set(size + FILE_LEN);
             // The spare's name, and that of the directory: it may be new.
             for dir in [Some(&**dir), dir.parent()].into_iter().flatten() {
                 self.env.sync_dir(dir)?;
             }
         }
         Ok(())
+    }
+
+    /// Makes the file of the cursor that a log has whose every letter is still to come.
+    fn reserve_keeper(&self) -> Result<(), Error> {
+        let cursors = self.dead.dir.join("cursors");
+        let path = cursors.join(names::encode(KEEPER)?);
+        let open = lock(&self.dead.open);
+        if open.is_some() || !matches!(Store::read(&self.env, &path)?, Stored::Absent) {
+            return Ok(());
+        }
+        self.env.make_dirs(&cursors)?;
+        let slot = Slot {
+            spool_id: self.env.spool_id,
+            log: name_crc(&self.dead_key()),
+            name: name_crc(KEEPER),
+            generation: 1,
+            epoch: self.env.epoch,
+            position: 1,
+            start: 1,
+            required: true,
+            last_seen: self.env.clock.wall(),
+            ..Slot::default()
+        };
+        Store::new(path).write(&self.env, &slot)
     }
 }
 

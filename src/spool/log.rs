@@ -1,6 +1,6 @@
 //! The handle of one log.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,13 +10,26 @@ use super::core::{LogCore, Opening};
 use super::cursor::Cursor;
 use super::error::Kind;
 use super::format::frame;
-use super::queue::{Queued, Wake};
-use super::worker::Runner;
+use super::queue::{Caller, Frame, Queue, Queued, Turn};
 use super::writer::Writer;
 use super::{Appended, CursorOptions, Error, Need, Start};
 
 /// What an append is answered through.
 type Answer = oneshot::Receiver<Result<Appended, Error>>;
+
+/// Wakes the worker, when it is dropped, for what came meanwhile or did not fit.
+struct WakeWorker<'a>(&'a Queue);
+
+impl Drop for WakeWorker<'_> {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
+}
+
+fn channelled(frame: Frame) -> (Queued, Answer) {
+    let (sender, answer) = oneshot::channel();
+    (Queued::new(frame, Caller::Channel(sender)), answer)
+}
 
 /// One log of a spool. Cheap to clone; every clone is the same log. What it acknowledged survives as
 /// [the table of promises](super#what-is-promised) says for its [`Durability`](super::Durability).
@@ -77,7 +90,9 @@ impl Log {
     /// much pending as it may; full or poisoned, as long as the log's last try failed; closed. The [`Ack`] may still
     /// answer full, poisoned or closed.
     pub fn append(&self, content: u8, payload: Bytes, items: u32) -> Result<Ack, Error> {
-        self.push(content, payload, items, Wake::Writer)
+        let (queued, answer) = channelled(self.frame(content, payload, items)?);
+        self.0.queue.push(queued)?;
+        Ok(Ack::new(answer, None))
     }
 
     /// Appends a frame and blocks until it is as durable as the log promises: [`Log::append`] and [`Ack::wait`] in
@@ -100,22 +115,11 @@ impl Log {
     /// # Errors
     /// As [`Log::append`] and [`Ack::wait`].
     pub fn append_wait(&self, content: u8, payload: Bytes, items: u32) -> Result<Appended, Error> {
-        // The worker commits for all who come back together, where there is one.
-        let joins = self.0.env.runner == Runner::Threads && self.0.queue.is_gathering();
-        let writer = if joins { None } else { self.1.try_lock().ok() };
-        let Some(mut writer) = writer else { return self.append(content, payload, items)?.wait() };
-        let ack = self.push(content, payload, items, Wake::Nobody)?;
-        writer.commit();
-        drop(writer);
-        // For what came meanwhile or did not fit.
-        self.0.queue.wake();
-        ack.wait()
-    }
-
-    fn push(&self, content: u8, payload: Bytes, items: u32, wake: Wake) -> Result<Ack, Error> {
-        let (queued, answer) = self.frame(content, payload, items)?;
-        self.0.queue.push(queued, wake)?;
-        Ok(Ack::new(answer, None))
+        let (seat, turn) = self.0.queue.join(self.frame(content, payload, items)?)?;
+        if turn == Turn::Callers {
+            self.commit_unless_busy();
+        }
+        seat.wait().unwrap_or_else(|| Err(Error::closed(&self.0.name)))
     }
 
     /// As [`Log::append`], but where that is full, busy or poisoned the frame waits for room, behind those who came
@@ -147,7 +151,7 @@ impl Log {
     /// # Errors
     /// Too large; closed; and when `until` has passed already, what [`Log::append`] answers.
     pub fn append_when_room(&self, content: u8, payload: Bytes, items: u32, until: Instant) -> Result<Ack, Error> {
-        let (queued, answer) = self.frame(content, payload, items)?;
+        let (queued, answer) = channelled(self.frame(content, payload, items)?);
         let place = self.0.queue.push_or_wait(queued, until.saturating_duration_since(Instant::now()))?;
         Ok(Ack::new(answer, place.map(|number| Place { log: self.0.clone(), number })))
     }
@@ -176,14 +180,25 @@ impl Log {
         self.0.queue.send_away();
     }
 
-    fn frame(&self, content: u8, payload: Bytes, items: u32) -> Result<(Queued, Answer), Error> {
+    fn commit_unless_busy(&self) {
+        let writer = match self.1.try_lock() {
+            // Whoever has it looks at the queue afterwards.
+            Err(TryLockError::WouldBlock) => return,
+            writer => writer,
+        };
+        // Once the writer is free again, even by a panic.
+        let _wake = WakeWorker(&self.0.queue);
+        if let Ok(mut writer) = writer {
+            writer.commit();
+        }
+    }
+
+    fn frame(&self, content: u8, payload: Bytes, items: u32) -> Result<Frame, Error> {
         let (bytes, max) = (payload.len() as u64, self.0.options.max_frame.min(frame::MAX_PAYLOAD));
         if bytes > max {
             return Err(Kind::TooLarge { log: self.0.name.clone(), bytes, max }.into());
         }
-        let (ack, answer) = oneshot::channel();
-        let time = self.0.env.clock.wall();
-        Ok((Queued { content, items, time, payload, ack, patience: None }, answer))
+        Ok(Frame { content, items, time: self.0.env.clock.wall(), payload })
     }
 
     /// The highest sequence that is known to be durable; 0 when there is none.

@@ -42,8 +42,8 @@ use super::{Error, Log};
 pub struct Loss {
     /// The log's name.
     pub log: String,
-    /// The cursor's name; `None` for bytes that an opening found not to verify. What cursors miss of them, they count
-    /// themselves.
+    /// The cursor's name; `dead_letters` for letters that their log dropped, since it was full; `None` for bytes that an
+    /// opening found not to verify. What cursors miss of them, they count themselves.
     pub cursor: Option<String>,
     /// `full`, `max_age`, `damaged`, `torn`, `sync_failed`, `orphaned`, `cursor_lost` or `other`.
     pub reason: &'static str,
@@ -58,6 +58,8 @@ pub struct Loss {
     pub times_unix_nanos: Option<(u64, u64)>,
     /// Between which sequences, both included, they lie; `None` when nobody knows.
     pub sequences: Option<(u64, u64)>,
+    /// The log has it from its dead letters.
+    of_dead_letters: bool,
     told_by: ToldBy,
 }
 
@@ -71,8 +73,8 @@ enum ToldBy {
 }
 
 impl Log {
-    /// What cursors of this log dropped and what its opening found not to verify, as far as it was not told. Durable
-    /// before it is answered.
+    /// What cursors of this log dropped, what its dead letters dropped, and what their openings found not to verify, as
+    /// far as it was not told. Durable before it is answered.
     ///
     /// ```
     /// # use tidegate::spool::{LogOptions, Need, OnFull, Options, Spool, Start};
@@ -96,6 +98,15 @@ impl Log {
     /// # Errors
     /// I/O, when a counter cannot be made durable or `damaged/` not be listed.
     pub fn losses(&self) -> Result<Vec<Loss>, Error> {
+        let mut losses = self.own_losses()?;
+        if let Some(dead) = self.0.dead_letters_if_any()? {
+            let of_dead_letters = |loss| Loss { log: self.0.name.clone(), of_dead_letters: true, ..loss };
+            losses.extend(dead.own_losses()?.into_iter().map(of_dead_letters));
+        }
+        Ok(losses)
+    }
+
+    fn own_losses(&self) -> Result<Vec<Loss>, Error> {
         let untold = self.0.damaged.untold(&self.0.env, &self.0.name)?;
         let mut losses: Vec<Loss> = untold.into_iter().map(|copy| loss_of_bytes(&self.0.name, copy)).collect();
         for cursor in self.0.cursor_list() {
@@ -133,6 +144,13 @@ impl Log {
     /// # Errors
     /// I/O; then it is told again.
     pub fn told(&self, loss: &Loss) -> Result<(), Error> {
+        match self.0.dead_letters_if_any()?.filter(|_| loss.of_dead_letters) {
+            Some(dead) => dead.own_told(loss),
+            None => self.own_told(loss),
+        }
+    }
+
+    fn own_told(&self, loss: &Loss) -> Result<(), Error> {
         let counter = match &loss.told_by {
             ToldBy::Copy(copy) => return self.0.damaged.told(&self.0.env, copy),
             ToldBy::Counter(counter) => counter,
@@ -214,6 +232,7 @@ fn losses_of(log: &str, cursor: &CursorCore) -> Vec<Loss> {
             total_items: counter.items,
             times_unix_nanos: Some((counter.first_time, counter.last_time)),
             sequences: (counter.last_sequence > 0).then_some((counter.first_sequence, counter.last_sequence)),
+            of_dead_letters: false,
             told_by: ToldBy::Counter(counter),
         })
     };
@@ -230,6 +249,7 @@ fn loss_of_bytes(log: &str, copy: Untold) -> Loss {
         total_items: 0,
         times_unix_nanos: None,
         sequences: None,
+        of_dead_letters: false,
         told_by: ToldBy::Copy(copy),
     }
 }

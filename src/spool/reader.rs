@@ -1,17 +1,23 @@
 //! Reading a spool beside its owner, or without one. Takes no lock that could keep an owner out, writes nothing.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::env::{Env, lock};
 use super::format::{Totals, name_crc};
 use super::fs::DiskFile;
 use super::lock::{Holder, holder};
 use super::segment::Segment;
-use super::stream::{Event, Extent, Source, Stream, Visible};
+use super::stream::{Event, Extent, Source, Stream, Visible, unless_gone};
 use super::table::Table;
 use super::walk::{Found, Walk};
 use super::{Error, Frame, From, id, names, recovery};
+
+/// How often, and how far apart, a segment's lock is tried.
+const LOCK_TRIES: u32 = 1000;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Reads a spool beside its owner or without one; never repairs.
 ///
@@ -297,6 +303,19 @@ impl Files {
     }
 }
 
+/// Locks a segment against being recycled. Its owner has it alone only while it makes a spare of it, and what it then
+/// holds can still be read.
+fn lock_shared(file: &dyn DiskFile) -> io::Result<bool> {
+    for _ in 0..LOCK_TRIES {
+        if file.try_lock(false)? {
+            return Ok(true);
+        }
+        #[allow(clippy::disallowed_methods, reason = "paces a bounded retry: flock has no wait with a time-out")]
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    Ok(false)
+}
+
 impl Source for Files {
     fn env(&self) -> &Env {
         &self.env
@@ -330,7 +349,7 @@ impl Source for Files {
     /// With a shared lock, which keeps the owner from recycling the file.
     fn open(&self, segment: &Arc<Segment>) -> Result<Arc<dyn DiskFile>, Error> {
         let file = segment.open(&self.env)?;
-        let locked = file.try_lock(false).map_err(|e| Error::io("lock", &segment.path, e))?;
+        let locked = lock_shared(&*file).map_err(|e| Error::io("lock", &segment.path, e))?;
         // Between our look at the header and the lock it may have been recycled.
         if !locked || !(segment.header_damaged || segment.is_mine(&*file)?) {
             return Err(Error::not_found(format!("segment {}: reclaimed; it", segment.path.display())));
@@ -456,11 +475,23 @@ impl LogReader {
 impl Files {
     /// The last sequence to be seen and the totals up to it.
     pub(crate) fn end(&self) -> Result<(u64, Totals), Error> {
-        let Some(newest) = lock(&self.table).newest(&self.env)? else { return Ok((0, Totals::default())) };
-        Ok(match self.extent(&newest)? {
-            Extent::Live(visible) => (visible.sequence, visible.totals),
-            Extent::AtRest(end) => (end.last_sequence, end.totals),
-        })
+        loop {
+            let newest = lock(&self.table).newest(&self.env)?;
+            let Some(newest) = newest else {
+                let before = lock(&self.table).newest_id();
+                self.refresh()?;
+                // All that we knew may have been reclaimed while we looked: there are newer ones by now.
+                if lock(&self.table).newest_id() == before {
+                    return Ok((0, Totals::default()));
+                }
+                continue;
+            };
+            match unless_gone(self, &newest, self.extent(&newest))? {
+                None => {}
+                Some(Extent::Live(visible)) => return Ok((visible.sequence, visible.totals)),
+                Some(Extent::AtRest(end)) => return Ok((end.last_sequence, end.totals)),
+            }
+        }
     }
 
     /// First sequence of the last segment that was begun before this time. Time orders nothing: a search through

@@ -451,7 +451,7 @@ impl Shared {
             dir: dir.to_owned(),
             env: env.clone(),
             segment_size,
-            queue: Queue::new(key, recovered.opening.totals, env.clock.clone()),
+            queue: Queue::new(key, recovered.opening.totals, env),
             view: Arc::new(View::new(recovered.front)),
             table: Mutex::new(recovered.table),
             cursors: Mutex::new(recovered.cursors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect()),

@@ -249,14 +249,15 @@ impl Stream {
     }
 
     fn verify_hint(&self, source: &dyn Source, segment: &Arc<Segment>, at: u64) -> Result<bool, Error> {
-        let end = match source.extent(segment)? {
+        let Some((file, extent)) = open(source, segment)? else { return Ok(false) };
+        let end = match extent {
             Extent::Live(visible) => visible.end,
             Extent::AtRest(end) => end.data_end,
         };
         if at == end {
             return Ok(true);
         }
-        let mut walk = Walk::new(source.open(segment)?, segment, at, end, u64::MAX);
+        let mut walk = Walk::new(file, segment, at, end, u64::MAX);
         walk.set_chunk(0);
         let found = walk.next()?;
         let wanted = |f: &FoundFrame| f.header.sequence + u64::from(!f.header.is_data()) == self.wanted;
@@ -264,15 +265,12 @@ impl Stream {
     }
 
     fn enter(&mut self, source: &dyn Source, segment: Arc<Segment>, at: u64) -> Result<(), Error> {
-        let file = match source.open(&segment) {
-            // Reclaimed meanwhile: look again where the wanted sequence is now.
-            Err(e) if e.is_not_found() && source.gone(&segment)? => {
-                self.place = None;
-                return Ok(());
-            }
-            other => other?,
+        let Some((file, extent)) = open(source, &segment)? else {
+            // Look again where the wanted sequence is now.
+            self.place = None;
+            return Ok(());
         };
-        let (end, known) = match source.extent(&segment)? {
+        let (end, known) = match extent {
             Extent::Live(visible) => (visible.end, None),
             Extent::AtRest(end) => (end.data_end, Some(end)),
         };
@@ -289,7 +287,11 @@ impl Stream {
     /// At the walk's end: whether it is the present end of the log. Else moves on.
     fn at_end(&mut self, source: &dyn Source) -> Result<bool, Error> {
         let Some(place) = &mut self.place else { return Ok(true) };
-        let end = match source.extent(&place.segment)? {
+        let Some(extent) = unless_gone(source, &place.segment, source.extent(&place.segment))? else {
+            self.place = None;
+            return Ok(false);
+        };
+        let end = match extent {
             Extent::Live(visible) if visible.end > place.walk.end() => {
                 place.walk.set_end(visible.end);
                 return Ok(false);
@@ -322,5 +324,23 @@ impl Stream {
             self.pending = self.missing(source, totals, sequence + 1).map(Event::Lost);
         }
         self.pending.is_some()
+    }
+}
+
+/// A segment's file and how far it may be read; `None` when it was reclaimed meanwhile.
+fn open(source: &dyn Source, segment: &Arc<Segment>) -> Result<Option<(Arc<dyn DiskFile>, Extent)>, Error> {
+    let opened = source.open(segment).and_then(|file| Ok((file, source.extent(segment)?)));
+    unless_gone(source, segment, opened)
+}
+
+/// What was found in a segment; `None` when it was reclaimed while it was looked for.
+pub(crate) fn unless_gone<T>(
+    source: &dyn Source,
+    segment: &Arc<Segment>,
+    found: Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    match found {
+        Err(e) if e.is_not_found() && source.gone(segment)? => Ok(None),
+        found => found.map(Some),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::spool::Durability;
+use crate::spool::{Ack, Durability};
 
 #[test]
 fn what_is_acked_is_read_in_order_across_segments() {
@@ -107,6 +107,43 @@ fn who_waits_for_ever_is_woken_by_the_first_frame() {
     // Never synced by the timer, only by its size.
     append(&log, 0..1, 10 << 20);
     assert_eq!(waiting.join().unwrap(), (true, vec![0]));
+}
+
+#[test]
+fn callers_who_block_and_callers_who_do_not_are_all_answered_also_when_the_log_closes() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    let _keeps_all = cursor(&log, "c");
+    let until_closed = |number: u64| {
+        let mut sequences = Vec::new();
+        loop {
+            let answer = match number % 3 {
+                0 => log.append(1, payload(number, 100), 1).and_then(Ack::wait),
+                _ => log.append_wait(1, payload(number, 100), 1),
+            };
+            match answer {
+                Ok(appended) => sequences.push(appended.sequence),
+                Err(error) => {
+                    assert!(error.is_closed(), "{error}");
+                    return sequences;
+                }
+            }
+        }
+    };
+    let mut acked: Vec<u64> = std::thread::scope(|scope| {
+        let until_closed = &until_closed;
+        let callers: Vec<_> = (0..16).map(|number| scope.spawn(move || until_closed(number))).collect();
+        let until = Instant::now() + Duration::from_secs(60);
+        while log.durable_sequence() < 2_000 {
+            assert!(Instant::now() < until);
+            std::thread::yield_now();
+        }
+        bench.spool.take().unwrap().close().unwrap();
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+    });
+    acked.sort_unstable();
+    assert_eq!(acked, (1..=acked.len() as u64).collect::<Vec<_>>());
+    assert_eq!(read_all(&bench.reader(), From::Oldest).len(), acked.len());
 }
 
 #[test]

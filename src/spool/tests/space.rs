@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::spool::reader::Files;
 use crate::spool::{DeadLetter, OnFull};
 
 /// Appends until the log is full or `most` went in; answers how many went in.
@@ -321,6 +322,71 @@ fn rule_17_a_dead_letter_finds_room_in_a_full_directory() {
 }
 
 #[test]
+fn rule_17_letters_that_their_full_log_drops_are_counted_and_told() {
+    let mut bench = Bench::with(|o| o.log.dead_letter_max_size = Some(256 << 10));
+    let log = bench.log();
+    let sequence = append(&log, 0..1, 100)[0];
+    let mut c = cursor(&log, "c");
+    drain(&mut c);
+    const PARKED: u32 = 100;
+    for first_item in 0..PARKED {
+        let payload = Bytes::from(vec![2; 10_000]);
+        c.park(DeadLetter { sequence, first_item, items: 1, content: 1, payload, reason: "no".to_owned() }).unwrap();
+    }
+    drop((c, log));
+    // Nobody was told, and nobody parks anything after the crash.
+    let log = bench.crash();
+    let told = log.losses().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((&*told[0].log, told[0].cursor.as_deref(), told[0].reason), ("log", Some("dead_letters"), "full"));
+    let mut letters = bench.reader().read_dead_letters("log").unwrap();
+    let mut left = Vec::new();
+    while let Some(frame) = letters.next().unwrap() {
+        left.push(DeadLetter::from_frame(&frame).unwrap().1.first_item);
+    }
+    let dropped = PARKED - left.len() as u32;
+    assert!(dropped > 0 && left == (dropped..PARKED).collect::<Vec<_>>(), "the oldest are dropped: {left:?}");
+    assert_eq!((told[0].items, told[0].total_items), (dropped.into(), dropped.into()));
+    log.told(&told[0]).unwrap();
+    assert_eq!(log.losses().unwrap(), []);
+    drop(log);
+    bench.spool.take().unwrap().close().unwrap();
+    assert_eq!(bench.open().losses().unwrap(), [], "that it was told is durable");
+    let verification = bench.reader().verify(&mut |_, _| {}).unwrap();
+    assert!(verification.logs.iter().all(|log| log.ledger_closes), "{verification:?}");
+}
+
+#[test]
+fn a_reader_beside_an_owner_that_reclaims_what_it_looks_at_goes_on_with_what_there_is() {
+    let bench = Bench::with(|o| (o.log.retain_size, o.log.retain_age) = (0, Duration::ZERO));
+    let log = bench.log();
+    append(&log, 0..2, 1000);
+    let mut c = cursor(&log, "c");
+    let reader = bench.reader();
+    let files = Files::open(&reader, "log", false).unwrap();
+    let mut frames = reader.read("log", From::Oldest).unwrap();
+    assert_eq!(number(&frames.next().unwrap().unwrap().payload), 0);
+    // Several segments further, and the first are gone.
+    let mut next = 2;
+    let until = Instant::now() + Duration::from_secs(20);
+    while bench.segments().iter().any(|segment| segment.ends_with("seg-0000000000000001")) {
+        assert!(Instant::now() < until);
+        append(&log, next..next + 50, 1000);
+        next += 50;
+        drain(&mut c);
+        c.ack(0, u64::MAX, 0).unwrap();
+        c.flush().unwrap();
+    }
+    let (_, totals) = files.end().unwrap();
+    assert!(totals.frames > 2, "{totals:?}");
+    let mut seen = Vec::new();
+    while let Some(frame) = frames.next().unwrap() {
+        seen.push(number(&frame.payload));
+    }
+    assert!(seen.is_sorted() && seen.last().is_some_and(|last| *last >= next - 50), "{seen:?}");
+}
+
+#[test]
 fn rule_3_a_spare_is_filled_while_the_log_is_quiet_and_used() {
     let bench = Bench::with(|o| o.log.segment_size = Some(512 << 10));
     let log = bench.log();
@@ -454,7 +520,8 @@ fn rule_17_dead_letters_may_be_opened_while_their_spare_is_filled() {
         assert_eq!(numbers(&drain(&mut cursor(&dead, "d"))), (0..40).collect::<Vec<_>>());
         let files = bench.path().join("dead/log").read_dir().unwrap().map(|entry| entry.unwrap().metadata().unwrap());
         let there: u64 = files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum();
-        let cursors = 2 * crate::spool::format::cursor::FILE_LEN;
+        // The log's own, and the two above.
+        let cursors = 3 * crate::spool::format::cursor::FILE_LEN;
         assert_eq!(dead.0.account.bytes(), there + cursors, "{pieces_before}");
         drop((dead, log));
         bench.spool.take().unwrap().close().unwrap();

@@ -30,7 +30,7 @@ use super::error::Kind;
 use super::format::Totals;
 use super::format::frame::{FrameHeader, kind};
 use super::fs::{Trouble, trouble};
-use super::queue::{Queued, Signal, Stop, answer};
+use super::queue::{Queued, Settled, Signal, Stop};
 use super::{Appended, Durability, Error};
 
 /// After the last commit, when nothing more came: a mark makes the last frames' durability known on disk, so that
@@ -160,14 +160,20 @@ impl Writer {
         let taken = group.iter().fold(Totals::default(), |sum, queued| sum + queued.amount());
         let before = self.totals;
         let stored = ready.and_then(|()| self.store(&group));
-        self.core.queue.expect(group.len(), self.now().saturating_sub(began));
-        match stored {
-            Ok(()) => self.settle(&mut group),
-            Err(error) => self.core.queue.refused(&mut group, &error),
+        if let Err(error) = &stored {
+            self.core.queue.refused(&mut group, error);
         }
-        self.core.queue.settled(taken, self.totals - before);
+        self.core.queue.settled(Settled {
+            group: taken,
+            stored: self.totals - before,
+            answered: group.len(),
+            took: self.now().saturating_sub(began),
+            deadline: self.deadline(),
+        });
+        if stored.is_ok() {
+            self.settle(&mut group);
+        }
         self.taken = group;
-        self.core.queue.set_deadline(self.deadline());
     }
 
     /// Writes a group and makes it as durable as the policy says. On a disk that is full, once more when the oldest is
@@ -215,17 +221,17 @@ impl Writer {
         let number = |queued: &Queued| {
             let header = FrameHeader {
                 kind: kind::DATA,
-                content: queued.content,
-                length: queued.payload.len() as u32,
-                items: queued.items,
+                content: queued.frame.content,
+                length: queued.frame.payload.len() as u32,
+                items: queued.frame.items,
                 sequence,
-                time: queued.time,
+                time: queued.frame.time,
                 synced_to: self.synced_to,
                 totals,
             };
             sequence += 1;
             totals = header.totals_after();
-            Numbered { header, payload: queued.payload.clone() }
+            Numbered { header, payload: queued.frame.payload.clone() }
         };
         group.iter().map(number).collect()
     }
@@ -324,7 +330,7 @@ impl Writer {
     fn settle(&mut self, group: &mut Vec<Queued>) {
         let first = self.next_sequence - group.len() as u64;
         for (sequence, queued) in (first..).zip(group.drain(..)) {
-            answer(queued.ack, Ok(Appended { sequence }));
+            queued.caller.answer(Ok(Appended { sequence }));
         }
         self.sound();
     }

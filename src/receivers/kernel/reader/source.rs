@@ -5,6 +5,8 @@
 //! older program first, so an event's old record is never later than its new one: at least one of the two counts. Both do
 //! only for an event whose two records lie around the cut: at most one on each CPU.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
@@ -42,26 +44,33 @@ impl Source {
         Self { loaded, gaps: Gaps::default(), spans, idle_since: None }
     }
 
-    /// Detaches these hooks; what they wrote is still read.
-    pub(crate) fn release(&mut self, hooks: &[Hook], losses: &mut Losses, wall: WallOffset) {
-        // The descriptors that say what the programs missed go with them.
-        self.count(losses, wall);
-        for hook in hooks {
-            self.loaded.detach(*hook);
+    /// Begins to detach these hooks. What they wrote is still read, and counts up to this time.
+    pub(crate) fn release(&mut self, hooks: &[Hook], until: u64, wake: &Arc<OwnedFd>) {
+        for hook in hooks.iter().filter(|hook| hook.counts()) {
+            self.spans[*hook as usize].until = until;
         }
-        if self.loaded.hooks().is_empty() {
-            self.idle_since.get_or_insert_with(Instant::now);
-        }
+        self.loaded.leave(hooks, wake);
     }
 
     /// Takes the place of `old` for every hook that both have, from `cut` on.
-    pub(crate) fn replace(&mut self, old: &mut Self, cut: u64, losses: &mut Losses, wall: WallOffset) {
+    pub(crate) fn replace(&mut self, old: &mut Self, cut: u64, wake: &Arc<OwnedFd>) {
         let both: Vec<Hook> = self.loaded.hooks().into_iter().filter(|hook| old.loaded.has(*hook)).collect();
         for hook in both.iter().filter(|hook| hook.counts()) {
             self.spans[*hook as usize].from = cut;
-            old.spans[*hook as usize].until = cut;
         }
-        old.release(&both, losses, wall);
+        old.release(&both, cut, wake);
+    }
+
+    /// Ends what is left of the programs that are out.
+    pub(crate) fn bury(&mut self, losses: &mut Losses, wall: WallOffset) {
+        if self.loaded.has_detached() {
+            // The descriptors that say what the programs missed go with them.
+            self.count(losses, wall);
+            self.loaded.unload_detached();
+        }
+        if self.loaded.is_out() {
+            self.idle_since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Whether nothing more will come.

@@ -101,13 +101,15 @@ impl Worker {
                 self.wait();
             }
             self.obey();
+            // Before the rings are read: what came until then is still taken out.
+            let is_out = self.bury();
             more = self.drain();
             if self.stopping || told.elapsed() >= TELL {
                 told = Instant::now();
                 self.tell_losses();
             }
             self.send();
-            if self.stopping && !more {
+            if self.stopping && is_out && !more {
                 return self.finish();
             }
         }
@@ -143,18 +145,18 @@ impl Worker {
 
     fn change(&mut self, change: Change) {
         let Change { settings, intake, mut step, done } = change;
-        let wall = WallOffset::measure();
+        let now = clock::boot_nanos();
         for source in &mut self.sources {
-            source.release(&step.released, &mut self.losses, wall);
+            source.release(&step.released, now, &self.wake);
         }
-        let source = step.loaded.take().map(|loaded| self.replace(loaded, wall));
+        let source = step.loaded.take().map(|loaded| self.replace(loaded));
         self.outbox.redirect(intake);
         self.adopt(settings, step, source);
         drop(done);
     }
 
     /// The source that takes over all the hooks that it has.
-    fn replace(&mut self, loaded: Loaded, wall: WallOffset) -> Source {
+    fn replace(&mut self, loaded: Loaded) -> Source {
         let follows_cgroups = loaded.has(Hook::CgroupMkdir);
         if follows_cgroups && !self.sources.iter().any(|source| source.loaded.has(Hook::CgroupMkdir)) {
             // Births and deaths were not followed until now.
@@ -164,18 +166,26 @@ impl Worker {
         // Now: everything that was read so far is of the old programs, and both write each event.
         let cut = clock::boot_nanos();
         for old in &mut self.sources {
-            new.replace(old, cut, &mut self.losses, wall);
+            new.replace(old, cut, &self.wake);
         }
         new
     }
 
     /// A storm would keep the rings from ever being empty.
     fn detach_all(&mut self) {
-        let wall = WallOffset::measure();
         for source in &mut self.sources {
-            source.release(&source.loaded.hooks(), &mut self.losses, wall);
+            source.release(&source.loaded.hooks(), u64::MAX, &self.wake);
         }
         self.stopping = true;
+    }
+
+    /// Ends what is left of programs that are out; whether all are.
+    fn bury(&mut self) -> bool {
+        let wall = WallOffset::measure();
+        for source in &mut self.sources {
+            source.bury(&mut self.losses, wall);
+        }
+        self.sources.iter().all(|source| source.loaded.is_out())
     }
 
     /// Takes one turn's records out of each ring; true when there may be more.
