@@ -327,8 +327,11 @@ impl Stream {
     }
 }
 
-/// A segment's file and how far it may be read; `None` when it was reclaimed meanwhile.
-fn open(source: &dyn Source, segment: &Arc<Segment>) -> Result<Option<(Arc<dyn DiskFile>, Extent)>, Error> {
+/// A segment's file and how far it may be read.
+type Opened = (Arc<dyn DiskFile>, Extent);
+
+/// `None` when it was reclaimed meanwhile.
+fn open(source: &dyn Source, segment: &Arc<Segment>) -> Result<Option<Opened>, Error> {
     let opened = source.open(segment).and_then(|file| Ok((file, source.extent(segment)?)));
     unless_gone(source, segment, opened)
 }
