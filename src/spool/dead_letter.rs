@@ -15,15 +15,15 @@ use super::env::lock;
 use super::format::cursor::{FILE_LEN, Slot};
 use super::format::dead_letter::Envelope;
 use super::format::name_crc;
-use super::fs::Access;
+use super::fs::{Access, is_no_space};
 use super::space::{Account, Space};
 use super::spool::{DEAD, Shared};
 use super::{DeadLetter, Durability, Error, Frame, Log, LogOptions, Need, OnFull, Start, names, recovery};
 
 /// The largest segment of dead letters, in bytes.
 const MAX_SEGMENT: u64 = 1 << 20;
-/// The smallest cap: four of the smallest segments.
-const MIN_CAP: u64 = 256 << 10;
+/// The smallest cap: four of the smallest segments, and the cursor.
+const MIN_CAP: u64 = (256 << 10) + FILE_LEN;
 /// Guaranteed at most to the dead letters of a log, however full the directory is.
 const GUARANTEED: u64 = 4 << 20;
 /// The cursor of every log of dead letters.
@@ -45,8 +45,22 @@ pub(crate) struct DeadLetters {
 #[derive(Debug)]
 struct Open {
     log: Log,
-    /// Held, so that it is no orphan.
-    _keeper: Cursor,
+    /// Held, so that it is no orphan. None while the disk has no room for its file.
+    keeper: Option<Cursor>,
+}
+
+impl Open {
+    fn keep(&mut self) -> Result<(), Error> {
+        if self.keeper.is_none() {
+            match self.log.cursor(KEEPER, Start::Oldest, Need::Required) {
+                Ok(keeper) => self.keeper = Some(keeper),
+                // A letter is parked all the same, as long as none must go for it.
+                Err(e) if e.io_error().is_some_and(is_no_space) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl DeadLetters {
@@ -63,7 +77,7 @@ impl DeadLetters {
     }
 
     fn segment_size(&self) -> u64 {
-        (self.account.cap() / 4).min(MAX_SEGMENT)
+        (self.account.cap().saturating_sub(FILE_LEN) / 4).min(MAX_SEGMENT)
     }
 }
 
@@ -73,10 +87,11 @@ impl LogCore {
         // First, so that it is given back last: it may be the last of the spool, which ends then.
         let spool = self.dead.spool.upgrade();
         let mut open = lock(&self.dead.open);
-        if let Some(open) = &*open {
+        if let Some(open) = &mut *open {
+            open.keep()?;
             return Ok(open.log.clone());
         }
-        let spool = spool.ok_or_else(|| Error::closed(&self.name))?;
+        let spool = spool.as_ref().ok_or_else(|| Error::closed(&self.name))?;
         let options = LogOptions {
             durability: Durability::Sync,
             segment_size: Some(self.dead.segment_size()),
@@ -89,8 +104,7 @@ impl LogCore {
             ..self.options.clone()
         };
         let log = spool.open_log(&self.dead_key(), &self.dead.dir, options, Some(self.dead.account.clone()))?;
-        let keeper = log.cursor(KEEPER, Start::Oldest, Need::Required)?;
-        *open = Some(Open { log: log.clone(), _keeper: keeper });
+        open.insert(Open { log: log.clone(), keeper: None }).keep()?;
         Ok(log)
     }
 

@@ -180,7 +180,7 @@ impl Log {
         self.0.queue.send_away();
     }
 
-    fn commit_unless_busy(&self) {
+    pub(crate) fn commit_unless_busy(&self) {
         let writer = match self.1.try_lock() {
             // Whoever has it looks at the queue afterwards.
             Err(TryLockError::WouldBlock) => return,

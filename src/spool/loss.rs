@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::cursor::CursorCore;
 use super::damage::Untold;
+use super::dead_letter::KEEPER;
 use super::env::lock;
 use super::format::cursor::{Dropped, Reason};
 use super::{Error, Log};
@@ -99,11 +100,22 @@ impl Log {
     /// I/O, when a counter cannot be made durable or `damaged/` not be listed.
     pub fn losses(&self) -> Result<Vec<Loss>, Error> {
         let mut losses = self.own_losses()?;
-        if let Some(dead) = self.0.dead_letters_if_any()? {
-            let of_dead_letters = |loss| Loss { log: self.0.name.clone(), of_dead_letters: true, ..loss };
-            losses.extend(dead.own_losses()?.into_iter().map(of_dead_letters));
+        match self.losses_of_dead_letters() {
+            Ok(more) => losses.extend(more),
+            // What the log itself lost is told all the same. The next call, when that was told, answers the error.
+            Err(error) if losses.is_empty() => return Err(error),
+            Err(_) => {}
         }
         Ok(losses)
+    }
+
+    fn losses_of_dead_letters(&self) -> Result<Vec<Loss>, Error> {
+        let Some(dead) = self.0.dead_letters_if_any()? else { return Ok(Vec::new()) };
+        let mut losses = dead.own_losses()?;
+        // Cursors that send letters again count the same letters once more.
+        losses.retain(|loss| loss.cursor.as_deref().is_none_or(|cursor| cursor == KEEPER));
+        let of_dead_letters = |loss| Loss { log: self.0.name.clone(), of_dead_letters: true, ..loss };
+        Ok(losses.into_iter().map(of_dead_letters).collect())
     }
 
     fn own_losses(&self) -> Result<Vec<Loss>, Error> {
@@ -144,9 +156,9 @@ impl Log {
     /// # Errors
     /// I/O; then it is told again.
     pub fn told(&self, loss: &Loss) -> Result<(), Error> {
-        match self.0.dead_letters_if_any()?.filter(|_| loss.of_dead_letters) {
-            Some(dead) => dead.own_told(loss),
-            None => self.own_told(loss),
+        match loss.of_dead_letters {
+            true => self.0.dead_letters()?.own_told(loss),
+            false => self.own_told(loss),
         }
     }
 

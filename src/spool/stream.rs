@@ -288,7 +288,14 @@ impl Stream {
     fn at_end(&mut self, source: &dyn Source) -> Result<bool, Error> {
         let Some(place) = &mut self.place else { return Ok(true) };
         let Some(extent) = unless_gone(source, &place.segment, source.extent(&place.segment))? else {
-            self.place = None;
+            // The file that is held has all of it still.
+            match place.segment.footer(place.walk.file())?.filter(|end| place.end != Some(*end)) {
+                Some(end) => {
+                    place.end = Some(end);
+                    place.walk.set_end(end.data_end.max(place.walk.offset()));
+                }
+                None => self.place = None,
+            }
             return Ok(false);
         };
         let end = match extent {

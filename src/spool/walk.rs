@@ -81,6 +81,10 @@ impl Walk {
         }
     }
 
+    pub(crate) fn file(&self) -> &dyn DiskFile {
+        &*self.file
+    }
+
     /// Where the next frame is looked for.
     pub(crate) fn offset(&self) -> u64 {
         self.at

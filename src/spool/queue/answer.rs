@@ -29,6 +29,14 @@ impl Caller {
         }
     }
 
+    /// Those who are woken with this one.
+    pub(crate) fn company(&self) -> Option<Company> {
+        match self {
+            Self::Channel(_) => None,
+            Self::Member(member) => Some(Company(member.group.clone())),
+        }
+    }
+
     /// Whether nobody waits for the answer.
     pub(super) fn is_gone(&self) -> bool {
         match self {
@@ -57,9 +65,27 @@ impl Group {
         }
     }
 
+    fn wake_all(&self) {
+        // The first to know.
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            self.wake(i32::MAX as u32);
+        }
+    }
+
     fn wake(&self, most: u32) {
         // It fails for a bad address only, and this is not one.
         futex::wake(&self.awaited, futex::Flags::PRIVATE, most).unwrap_or_default();
+    }
+}
+
+/// Callers who were answered, and of whom one was woken.
+#[derive(Debug)]
+pub(crate) struct Company(Arc<Group>);
+
+impl Company {
+    /// Wakes them all, if that one did not yet: it may be of the lowest priority on a busy machine.
+    pub(crate) fn wake(self) {
+        self.0.wake_all();
     }
 }
 
@@ -126,10 +152,7 @@ impl Seat {
                 left => futex::wait(awaited, futex::Flags::PRIVATE, left, None).unwrap_or_default(),
             }
         }
-        // The first to know.
-        if !self.group.is_told.swap(true, Ordering::Relaxed) {
-            self.group.wake(i32::MAX as u32);
-        }
+        self.group.wake_all();
         lock(&self.group.answers).get_mut(self.index).and_then(Option::take)
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub(crate) use self::answer::{Caller, Seat};
+pub(crate) use self::answer::{Caller, Company, Seat};
 
 use self::answer::OpenGroup;
 use self::state::{Limited, Presence, State};
@@ -309,9 +309,11 @@ impl Queue {
         lock(&self.state).signal(&self.log, self.now())
     }
 
-    /// Bytes in the segment of the first frame that waits.
+    /// Bytes in the segment of the first frame that waits. None after a stop as by a crash: a caller whose turn comes so
+    /// late must not write into a directory that may be another process's by now.
     pub(crate) fn first_len(&self) -> Option<u64> {
-        lock(&self.state).frames.front().map(Queued::frame_len)
+        let state = lock(&self.state);
+        state.frames.front().filter(|_| state.stop != Some(Stop::Abandon)).map(Queued::frame_len)
     }
 
     /// Takes frames, in order, that together are at most this many bytes in the segment.
@@ -328,6 +330,7 @@ impl Queue {
             left -= length;
             into.extend(state.frames.pop_front());
         }
+        state.is_split = !state.frames.is_empty();
     }
 
     /// A group waits no more. Lets in whom there is room for now: callers that commit themselves may leave the writer's
@@ -339,7 +342,9 @@ impl Queue {
         state.waiting = state.waiting.saturating_sub(group.bytes);
         state.accepted = state.accepted - (group - stored);
         state.let_in(&self.log, now);
-        state.expect(answered, took, now);
+        // Who blocks in a group that was split comes back only after the next commit.
+        let expected = if state.is_split { 0 } else { answered };
+        state.expect(expected, took, now);
         self.put_deadline(&mut state, deadline);
     }
 

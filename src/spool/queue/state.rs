@@ -38,6 +38,8 @@ pub(super) struct State {
     /// When the writer has something to do even without frames, on the monotonic clock.
     pub(super) deadline: Option<Duration>,
     pub(super) gather: Gather,
+    /// Some of the last group that was taken did not fit.
+    pub(super) is_split: bool,
     /// Whom callers who block join now.
     pub(super) group: Option<OpenGroup>,
     pub(super) writer: Presence,

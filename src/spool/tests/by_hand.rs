@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::spool::clock::Clock;
 use crate::spool::env::Env;
+use crate::spool::queue::{Frame as Waiting, Stop, Turn};
 use crate::spool::worker::Runner;
 use crate::spool::{Ack, Durability};
 
@@ -115,6 +116,22 @@ fn callers_that_commit_themselves_let_in_who_waits_for_room() {
     log.append_wait(1, payload(3, 100), 1).unwrap();
     assert!(is_answered(&mut second), "no worker had a turn");
     spool.close().unwrap();
+}
+
+/// Its directory may be another process's by then.
+#[test]
+fn a_caller_whose_turn_comes_after_the_spool_is_gone_writes_nothing() {
+    let mut bench = Bench::new();
+    let (spool, _) = by_hand(&mut bench, Durability::Sync);
+    let log = spool.log("log").unwrap();
+    let frame = Waiting { content: 1, items: 1, time: 0, payload: payload(0, 100) };
+    let (seat, turn) = log.0.queue.join(frame).unwrap();
+    assert_eq!(turn, Turn::Callers);
+    log.0.queue.stop(Stop::Abandon);
+    log.commit_unless_busy();
+    assert_eq!(bench.segments(), Vec::<std::path::PathBuf>::new());
+    drop(spool);
+    assert!(seat.wait().unwrap().unwrap_err().is_closed());
 }
 
 #[test]

@@ -30,7 +30,7 @@ use super::error::Kind;
 use super::format::Totals;
 use super::format::frame::{FrameHeader, kind};
 use super::fs::{Trouble, trouble};
-use super::queue::{Queued, Settled, Signal, Stop};
+use super::queue::{Company, Queued, Settled, Signal, Stop};
 use super::{Appended, Durability, Error};
 
 /// After the last commit, when nothing more came: a mark makes the last frames' durability known on disk, so that
@@ -70,6 +70,8 @@ pub(crate) struct Writer {
     mark_due: Option<Duration>,
     arena: Arena,
     taken: Vec<Queued>,
+    /// Who was answered last.
+    answered: Option<Company>,
 }
 
 /// Why a group was not stored.
@@ -112,6 +114,7 @@ impl Writer {
             mark_due: None,
             arena: Arena::default(),
             taken: Vec::new(),
+            answered: None,
             core,
         }
     }
@@ -328,11 +331,21 @@ impl Writer {
 
     /// Answers a committed group.
     fn settle(&mut self, group: &mut Vec<Queued>) {
+        let company = group.last().and_then(|queued| queued.caller.company());
         let first = self.next_sequence - group.len() as u64;
         for (sequence, queued) in (first..).zip(group.drain(..)) {
             queued.caller.answer(Ok(Appended { sequence }));
         }
+        // Those before had a whole commit's time to wake each other.
+        self.wake_answered();
+        self.answered = company;
         self.sound();
+    }
+
+    fn wake_answered(&mut self) {
+        if let Some(company) = self.answered.take() {
+            company.wake();
+        }
     }
 
     /// All is well again.
@@ -345,6 +358,7 @@ impl Writer {
     }
 
     fn tick(&mut self) {
+        self.wake_answered();
         if self.is_sync_due() {
             // A failure is poison, which is kept and told; nobody waits for this sync.
             drop(if self.poisoned { self.ensure_sound() } else { self.sync() });

@@ -46,11 +46,21 @@ struct Attached {
 struct Leaving {
     programs: Vec<Attached>,
     is_detached: Arc<AtomicBool>,
+    /// Seen to be so: what it counted is final.
+    is_out: bool,
 }
 
-impl Leaving {
-    fn is_detached(&self) -> bool {
-        self.is_detached.load(Ordering::Acquire)
+/// Says that programs are detached, however their detaching ended.
+struct Detached {
+    is_detached: Arc<AtomicBool>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.is_detached.store(true, Ordering::Release);
+        // It fails when so many wake-ups are unread already that one more says nothing.
+        rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).unwrap_or_default();
     }
 }
 
@@ -110,28 +120,29 @@ impl Loaded {
         }
         let links: Vec<BtfTracePointLink> = programs.iter_mut().filter_map(|program| program.link.take()).collect();
         let is_detached = Arc::new(AtomicBool::new(false));
-        let (wake, done) = (wake.clone(), is_detached.clone());
+        let detached = Detached { is_detached: is_detached.clone(), wake: wake.clone() };
         let detach = move || {
             drop(links);
-            done.store(true, Ordering::Release);
-            // It fails when so many wake-ups are unread already that one more says nothing.
-            rustix::io::write(&wake, &1_u64.to_ne_bytes()).unwrap_or_default();
+            drop(detached);
         };
-        if std::thread::Builder::new().name("detach".into()).spawn(detach).is_err() {
-            // The links went with what was to run on the thread.
-            is_detached.store(true, Ordering::Release);
+        if let Err(error) = std::thread::Builder::new().name("detach".into()).spawn(detach) {
+            // The links went with what was to run on the thread: it is done, and the rings were not read meanwhile.
+            tracing::debug!(%error, "no thread to detach programs on");
         }
-        self.leaving.push(Leaving { programs, is_detached });
+        self.leaving.push(Leaving { programs, is_detached, is_out: false });
     }
 
     /// Whether programs that left are out and were not unloaded yet: until then their descriptors can be asked.
-    pub(crate) fn has_detached(&self) -> bool {
-        self.leaving.iter().any(Leaving::is_detached)
+    pub(crate) fn has_detached(&mut self) -> bool {
+        for leaving in &mut self.leaving {
+            leaving.is_out = leaving.is_detached.load(Ordering::Acquire);
+        }
+        self.leaving.iter().any(|leaving| leaving.is_out)
     }
 
-    /// Unloads the programs that are out.
+    /// Unloads the programs that were out when that was asked last.
     pub(crate) fn unload_detached(&mut self) {
-        for left in self.leaving.extract_if(.., |leaving| leaving.is_detached()) {
+        for left in self.leaving.extract_if(.., |leaving| leaving.is_out) {
             for attached in left.programs {
                 unload(&mut self.ebpf, attached.hook, attached.program);
             }

@@ -46,7 +46,7 @@ impl Source {
 
     /// Begins to detach these hooks. What they wrote is still read, and counts up to this time.
     pub(crate) fn release(&mut self, hooks: &[Hook], until: u64, wake: &Arc<OwnedFd>) {
-        for hook in hooks.iter().filter(|hook| hook.counts()) {
+        for hook in hooks.iter().filter(|hook| hook.counts() && self.loaded.has(**hook)) {
             self.spans[*hook as usize].until = until;
         }
         self.loaded.leave(hooks, wake);
@@ -80,7 +80,9 @@ impl Source {
 
     /// Counts what the kernel counted as lost since the last time.
     pub(crate) fn count(&mut self, losses: &mut Losses, wall: WallOffset) {
-        self.gaps.count(&self.loaded, losses, wall.unix_nanos(clock::boot_nanos()));
+        // What a program that was replaced has no room for, the new one has.
+        let counts = |hook: Hook| self.spans[hook as usize].until == u64::MAX;
+        self.gaps.count(&self.loaded, counts, losses, wall.unix_nanos(clock::boot_nanos()));
     }
 
     /// Takes one turn's records out of a ring; true when there may be more.

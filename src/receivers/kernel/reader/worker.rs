@@ -145,6 +145,9 @@ impl Worker {
 
     fn change(&mut self, change: Change) {
         let Change { settings, intake, mut step, done } = change;
+        let wall = WallOffset::measure();
+        // Up to here, losses are those of the programs that leave now.
+        self.sources.iter_mut().for_each(|source| source.count(&mut self.losses, wall));
         let now = clock::boot_nanos();
         for source in &mut self.sources {
             source.release(&step.released, now, &self.wake);
