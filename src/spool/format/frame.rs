@@ -1,6 +1,6 @@
 //! Frames: a header, the payload, the payload's checksum, zeros up to the next multiple of eight.
 
-use super::{Fault, Seed, Totals, align_up, get, layout, put};
+use super::{Fault, Seed, Totals, align_up, get, layout, payload_crc, put};
 
 /// What every frame begins with.
 pub(crate) const MAGIC: [u8; 4] = *b"TGFR";
@@ -135,7 +135,7 @@ pub(crate) const fn frame_len(payload: u64) -> u64 {
 
 /// What follows the payload: its checksum, which continues the header's, and the padding.
 pub(crate) fn trailer(encoded_header: &[u8; header::LEN], payload: &[u8]) -> ([u8; 12], usize) {
-    let crc = crc32c::crc32c_append(get(encoded_header, header::CRC) as u32, payload);
+    let crc = payload_crc(get(encoded_header, header::CRC) as u32, payload);
     let mut trailer = [0; 12];
     trailer[..4].copy_from_slice(&crc.to_le_bytes());
     let length = frame_len(payload.len() as u64) - HEADER_LEN - payload.len() as u64;
@@ -148,7 +148,7 @@ pub(crate) fn check_body(frame: &[u8], header: &FrameHeader) -> Result<(), Fault
     let payload_end = header::LEN + header.length as usize;
     let payload = whole.get(header::LEN..payload_end).ok_or(Fault::Short)?;
     let start = get(whole, header::CRC) as u32;
-    if get(whole, payload_end..payload_end + 4) != u64::from(crc32c::crc32c_append(start, payload)) {
+    if get(whole, payload_end..payload_end + 4) != u64::from(payload_crc(start, payload)) {
         return Err(Fault::PayloadChecksum);
     }
     let padding = whole.get(payload_end + 4..).unwrap_or_default();

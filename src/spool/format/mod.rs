@@ -189,6 +189,20 @@ impl Seed {
     }
 }
 
+/// From how many bytes on folding is quicker than the processor's own instruction.
+const FOLDED: usize = 512;
+
+/// The CRC32C of a payload, going on from what came before it.
+pub(crate) fn payload_crc(before: u32, payload: &[u8]) -> u32 {
+    if payload.len() < FOLDED {
+        return crc32c::crc32c_append(before, payload);
+    }
+    // The register itself, before it is inverted for whoever asks.
+    let mut digest = crc_fast::Digest::new_with_init_state(crc_fast::CrcAlgorithm::Crc32Iscsi, u64::from(!before));
+    digest.update(payload);
+    digest.finalize() as u32
+}
+
 /// How a log or cursor is named inside structures: the CRC32C of its name.
 pub(crate) fn name_crc(name: &str) -> u32 {
     crc32c::crc32c(name.as_bytes())

@@ -277,3 +277,14 @@ fn envelope() -> dead_letter::Envelope {
         reason: "400: field is not a date".to_owned(),
     }
 }
+
+#[test]
+fn a_payload_has_the_crc32c_of_the_processors_instruction_whatever_its_length_and_place() {
+    let bytes: Vec<u8> = (0_u32..70_000).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let lengths = (0..2_000).chain([4_095, 4_096, 4_097, 65_535, 65_536, 69_900]);
+    for (place, length) in lengths.enumerate() {
+        let payload = &bytes[place % 67..][..length];
+        let before = (length as u32).wrapping_mul(0x9E37_79B9);
+        assert_eq!(super::payload_crc(before, payload), crc32c::crc32c_append(before, payload), "{length}");
+    }
+}
