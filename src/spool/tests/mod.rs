@@ -88,6 +88,17 @@ impl Bench {
     }
 }
 
+/// Does parts of one work on all processors: what each of them came to. A part that panics ends the test.
+pub(crate) fn on_all_processors<T: Send>(work: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
+    let parts = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = &work;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..parts).map(|part| scope.spawn(move || work(part, parts))).collect();
+        let ended = |part: std::thread::ScopedJoinHandle<'_, T>| part.join();
+        parts.into_iter().map(ended).map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
 /// A payload that says which it is, of about this many bytes.
 pub(crate) fn payload(number: u64, bytes: usize) -> Bytes {
     let mut text = format!("{number:016}").into_bytes();

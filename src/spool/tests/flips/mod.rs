@@ -38,6 +38,14 @@ impl Verdicts {
         *self.0.entry(verdict).or_default() += 1;
     }
 
+    fn sum(parts: Vec<Self>) -> Self {
+        let mut sum = Self::default();
+        for (verdict, count) in parts.into_iter().flat_map(|part| part.0) {
+            *sum.0.entry(verdict).or_default() += count;
+        }
+        sum
+    }
+
     fn tell(&self, what: &str) {
         let count = |verdict| self.0.get(&verdict).copied().unwrap_or(0);
         let total: u64 = self.0.values().sum();
@@ -98,14 +106,17 @@ fn judge_flip(subject: &Subject, bit: u64) -> Verdict {
 #[test]
 fn every_flipped_bit_costs_at_most_its_frame_and_is_told() {
     for kind in kinds() {
-        let subject = Subject::new(kind);
-        let size = subject.disk.get(&subject.segment).len();
-        let mut verdicts = Verdicts::default();
-        for bit in (0..size as u64 * 8).step_by(step()) {
-            subject.disk.flip(&subject.segment, bit);
-            verdicts.add(judge_flip(&subject, bit));
-            subject.disk.flip(&subject.segment, bit);
-        }
+        let verdicts = Verdicts::sum(on_all_processors(|part, parts| {
+            let subject = Subject::new(kind);
+            let size = subject.disk.get(&subject.segment).len();
+            let mut verdicts = Verdicts::default();
+            for bit in (0..size as u64 * 8).step_by(step()).skip(part).step_by(parts) {
+                subject.disk.flip(&subject.segment, bit);
+                verdicts.add(judge_flip(&subject, bit));
+                subject.disk.flip(&subject.segment, bit);
+            }
+            verdicts
+        }));
         assert!(verdicts.0.len() >= 3, "{verdicts:?}");
         verdicts.tell(&format!("single-bit flips of a {} segment of {} KiB", name(kind), SEGMENT >> 10));
     }

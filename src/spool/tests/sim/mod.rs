@@ -20,6 +20,7 @@ mod tree;
 mod worst;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::check::check_image;
 use self::dice::Dice;
@@ -27,6 +28,7 @@ use self::model::End;
 use self::plan::Plan;
 use self::recorder::Moment;
 use self::story::{Seen, Story};
+use super::on_all_processors;
 
 /// How many images are made.
 #[derive(Debug, Clone, Copy)]
@@ -142,10 +144,19 @@ fn two_runs_of_one_seed_are_the_same_operation_for_operation() {
 fn crashes_at_every_operation_keep_every_promise() {
     let from: u64 = std::env::var("CRASH_FROM").map_or(0, |s| s.parse().unwrap());
     let count: u64 = std::env::var("CRASH_STORIES").map_or(2, |s| s.parse().unwrap());
+    let next = AtomicU64::new(from);
+    let parts = on_all_processors(|_, _| {
+        let mut seen = Seen::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + count {
+                return seen;
+            }
+            seen.add(crash_story(seed, Effort { images: 2, nested_one_of: 24 }));
+        }
+    });
     let mut seen = Seen::default();
-    for seed in from..from + count {
-        seen.add(crash_story(seed, Effort { images: 2, nested_one_of: 24 }));
-    }
+    parts.into_iter().for_each(|part| seen.add(part));
     // Every promise that an image breaks ends the test; what is counted shows that they were put to the test.
     eprintln!("figure: T0, stories {from} to {}: {seen:?}", from + count - 1);
 }
