@@ -360,7 +360,7 @@ async fn a_gzip_bomb_is_refused_after_the_limit() {
 }
 
 #[tokio::test]
-async fn a_full_log_asks_for_time() {
+async fn rule_12_a_full_log_asks_for_time() {
     let options = LogOptions { max_size: Some(1 << 20), ..Options::default().log };
     let lab = Lab::with(&[Signal::Logs], options, Admission::default());
     let log = lab.spool.log("logs").unwrap();

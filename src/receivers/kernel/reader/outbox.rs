@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_log_is_waited_for_with_four_mebibytes_and_the_rest_is_counted() {
+    fn rule_12_a_full_log_is_waited_for_with_four_mebibytes_and_the_rest_is_counted() {
         let directory = tempfile::tempdir().unwrap();
         let (_spool, log, mut cursor) = small_log(directory.path());
         let mut outbox = Outbox::new(Intake::new(vec![(Signal::Logs, log)]));
