@@ -57,6 +57,8 @@ pub(crate) struct Writer {
     totals: Totals,
     /// The highest sequence known durable.
     synced_to: u64,
+    /// A segment was made in this run.
+    has_begun: bool,
     /// Flags of the next segment's header.
     flags: u8,
     /// Frames that a failed sync would take: not yet durable, or in the block of the last durable byte.
@@ -105,6 +107,7 @@ impl Writer {
             last_sequence: opening.after_sequence,
             totals: opening.totals,
             synced_to: opening.synced_to,
+            has_begun: false,
             flags: if opening.clean { 0 } else { super::format::segment::flags::UNCLEAN },
             kept: VecDeque::new(),
             unsynced: 0,

@@ -67,7 +67,8 @@ impl Writer {
         }
         let beginning = Beginning {
             flags: self.flags,
-            first_sequence: self.next_sequence,
+            // What a refused write left in the segment before is no data of it. Only what an earlier run left may be.
+            first_sequence: if self.has_begun { self.last_sequence + 1 } else { self.next_sequence },
             after_sequence: self.last_sequence,
             totals: self.totals,
         };
@@ -92,6 +93,7 @@ impl Writer {
         lock(&self.core.table).insert(open.segment.clone());
         let (segment, end) = (open.segment.id, open.end);
         self.open = Some(open);
+        self.has_begun = true;
         self.core.view.update(|front| (front.visible.segment, front.visible.end) = (segment, end));
     }
 
@@ -265,7 +267,7 @@ impl Writer {
         let frames: Vec<Numbered> = self.kept.iter().map(|kept| kept.frame.clone()).collect();
         let (first_sequence, totals) = match self.kept.front() {
             Some(first) => (first.frame.header.sequence, first.frame.header.totals),
-            None => (self.next_sequence, self.totals),
+            None => (self.last_sequence + 1, self.totals),
         };
         let durable = self.kept.front().map(|first| End {
             data_end: first.start.min(old.end),

@@ -330,6 +330,43 @@ fn rule_7_frames_from_the_first_sequence_of_the_next_segment_on_are_not_data() {
     assert_eq!(read(&machine.start()), [0, 1, 7]);
 }
 
+/// Frames of a write that was refused are in the file, and its footer, which would say where the data ends, is not.
+#[test]
+fn rule_8_what_a_full_disk_cut_off_is_no_data_of_a_segment_that_has_a_next() {
+    let mut left_behind = 0;
+    for failing in 0..12 {
+        let mut machine = Machine::new(|_| {});
+        let log = machine.start();
+        // Nothing may go for want of room.
+        let wants = cursor(&log, "reader");
+        append_by_hand(&log, 0..2, 100);
+        let refused: Vec<_> = (2..5).map(|n| log.append(1, payload(n, 100), 1).unwrap()).collect();
+        let fault = |from, trouble| Fault { from, to: from + 1, calls: vec![Call::Write], trouble };
+        let next = machine.disk.calls() + 1;
+        machine.disk.add(fault(next, Trouble::Short));
+        machine.disk.add(fault(next + 1, Trouble::Fails(Errno::NOSPC)));
+        machine.spool().turn_writers();
+        assert!(refused.into_iter().all(|ack| ack.wait().is_err_and(|e| e.is_full())));
+        // The disk is looked at again, and has room.
+        machine.clock.go(BACKOFF);
+        machine.spool().turn_housekeeper();
+        machine.disk.add(fault(machine.disk.calls() + 1 + failing, Trouble::Fails(Errno::NOSPC)));
+        let acked = log.append_wait(1, payload(5, 60_000), 1).is_ok();
+        let unsealed = segments(&log).len() == 2 && !segments(&log)[0].end(&log.0.env, u64::MAX).unwrap().sealed;
+        left_behind += u32::from(unsealed);
+        drop(wants);
+        machine.kill();
+        machine.disk.heal();
+        let log = machine.start();
+        let mut c = cursor(&log, "reader");
+        let given = numbers(&drain(&mut c));
+        assert_eq!(c.pending().items, given.len() as u64, "{failing}: {given:?}");
+        assert!(given.starts_with(&[0, 1]) && given.contains(&5) == acked, "{failing}: {given:?}");
+        assert!(!acked || given == [0, 1, 5], "{failing}: {given:?}");
+    }
+    assert!(left_behind > 0, "the footer was to fail once");
+}
+
 #[test]
 fn rule_7_a_poisoned_file_is_not_recycled() {
     let mut machine = Machine::new(|o| o.log.retain_size = 0);
