@@ -1,12 +1,9 @@
 //! The compiled programs: what is loaded of them, and the ways from there to the agent.
 
 use std::error::Error;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
-use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 
@@ -27,7 +24,6 @@ const CRASHES_PER_EXECUTABLE: u32 = 10;
 pub(crate) struct Loaded {
     ebpf: Ebpf,
     attached: Vec<Attached>,
-    leaving: Vec<Leaving>,
     pub(crate) rings: Rings,
     pub(crate) counters: PerCpuArray<MapData, [u64; 5]>,
 }
@@ -38,30 +34,6 @@ struct Attached {
     program: &'static str,
     /// Owned by the object.
     fd: RawFd,
-    /// The task iterator has none.
-    link: Option<BtfTracePointLink>,
-}
-
-/// Programs that are being detached, or were and are still loaded.
-struct Leaving {
-    programs: Vec<Attached>,
-    is_detached: Arc<AtomicBool>,
-    /// Seen to be so: what it counted is final.
-    is_out: bool,
-}
-
-/// Says that programs are detached, however their detaching ended.
-struct Detached {
-    is_detached: Arc<AtomicBool>,
-    wake: Arc<OwnedFd>,
-}
-
-impl Drop for Detached {
-    fn drop(&mut self) {
-        self.is_detached.store(true, Ordering::Release);
-        // It fails when so many wake-ups are unread already that one more says nothing.
-        rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).unwrap_or_default();
-    }
 }
 
 /// The ways from the kernel to the agent.
@@ -82,76 +54,38 @@ impl Loaded {
             cgroups: RingBuf::try_from(take("cgroups")?)?,
         };
         let counters = PerCpuArray::try_from(take("counters")?)?;
-        Ok(Self { ebpf, attached: Vec::new(), leaving: Vec::new(), rings, counters })
+        Ok(Self { ebpf, attached: Vec::new(), rings, counters })
     }
 
     /// Loads one program and attaches it. The task iterator is attached anew for each listing.
     pub(crate) fn attach(&mut self, btf: &Btf, hook: Hook, variant: &'static Variant) -> Result<(), Box<dyn Error>> {
         let program = self.ebpf.program_mut(variant.program).ok_or("the object lacks the program")?;
-        let (fd, link) = if hook == Hook::IterTask {
+        let fd = if hook == Hook::IterTask {
             let program: &mut Iter = program.try_into()?;
             program.load(hook.target(), btf)?;
-            (program.fd()?.as_fd().as_raw_fd(), None)
+            program.fd()?.as_fd().as_raw_fd()
         } else {
             let program: &mut BtfTracePoint = program.try_into()?;
             program.load(hook.target(), btf)?;
-            let link = program.attach()?;
-            let link = program.take_link(link)?;
-            (program.fd()?.as_fd().as_raw_fd(), Some(link))
+            program.attach()?;
+            program.fd()?.as_fd().as_raw_fd()
         };
-        self.attached.push(Attached { hook, program: variant.program, fd, link });
+        self.attached.push(Attached { hook, program: variant.program, fd });
         Ok(())
     }
 
     /// Takes one program out of the kernel. What it wrote stays in the rings.
     pub(crate) fn detach(&mut self, hook: Hook) {
         let Some(at) = self.attached.iter().position(|attached| attached.hook == hook) else { return };
-        let attached = self.attached.swap_remove(at);
-        drop(attached.link);
-        unload(&mut self.ebpf, hook, attached.program);
-    }
-
-    /// Begins to take programs out of the kernel. It waits until no CPU runs them, on some machines for seconds, in which
-    /// the rings must be read: so another thread does it, and writes to `wake` at the end.
-    pub(crate) fn leave(&mut self, hooks: &[Hook], wake: &Arc<OwnedFd>) {
-        let mut programs: Vec<Attached> = self.attached.extract_if(.., |a| hooks.contains(&a.hook)).collect();
-        if programs.is_empty() {
-            return;
-        }
-        let links: Vec<BtfTracePointLink> = programs.iter_mut().filter_map(|program| program.link.take()).collect();
-        let is_detached = Arc::new(AtomicBool::new(false));
-        let detached = Detached { is_detached: is_detached.clone(), wake: wake.clone() };
-        let detach = move || {
-            drop(links);
-            drop(detached);
+        let name = self.attached.swap_remove(at).program;
+        let result = match self.ebpf.program_mut(name) {
+            Some(Program::BtfTracePoint(program)) => program.unload(),
+            Some(Program::Iter(program)) => program.unload(),
+            _ => return,
         };
-        if let Err(error) = std::thread::Builder::new().name("detach".into()).spawn(detach) {
-            // The links went with what was to run on the thread: it is done, and the rings were not read meanwhile.
-            tracing::debug!(%error, "no thread to detach programs on");
+        if let Err(error) = result {
+            tracing::error!(hook = hook.name(), %error, "the program may still be attached");
         }
-        self.leaving.push(Leaving { programs, is_detached, is_out: false });
-    }
-
-    /// Whether programs that left are out and were not unloaded yet: until then their descriptors can be asked.
-    pub(crate) fn has_detached(&mut self) -> bool {
-        for leaving in &mut self.leaving {
-            leaving.is_out = leaving.is_detached.load(Ordering::Acquire);
-        }
-        self.leaving.iter().any(|leaving| leaving.is_out)
-    }
-
-    /// Unloads the programs that were out when that was asked last.
-    pub(crate) fn unload_detached(&mut self) {
-        for left in self.leaving.extract_if(.., |leaving| leaving.is_out) {
-            for attached in left.programs {
-                unload(&mut self.ebpf, attached.hook, attached.program);
-            }
-        }
-    }
-
-    /// Whether no program of it is attached any more.
-    pub(crate) fn is_out(&self) -> bool {
-        self.attached.is_empty() && self.leaving.is_empty()
     }
 
     /// Whether this hook's program is attached from here.
@@ -164,10 +98,9 @@ impl Loaded {
         self.attached.iter().map(|attached| attached.hook).collect()
     }
 
-    /// The loaded programs' descriptors.
+    /// The attached programs' descriptors.
     pub(crate) fn programs(&self) -> impl Iterator<Item = (Hook, RawFd)> + '_ {
-        let leaving = self.leaving.iter().flat_map(|leaving| &leaving.programs);
-        self.attached.iter().chain(leaving).map(|attached| (attached.hook, attached.fd))
+        self.attached.iter().map(|attached| (attached.hook, attached.fd))
     }
 
     /// The tasks that are blocked now; None where the iterator is not loaded or the kernel refuses.
@@ -183,17 +116,6 @@ impl Loaded {
             ignored.set(*reason, 1, 0)?;
         }
         Ok(())
-    }
-}
-
-fn unload(ebpf: &mut Ebpf, hook: Hook, program: &str) {
-    let result = match ebpf.program_mut(program) {
-        Some(Program::BtfTracePoint(program)) => program.unload(),
-        Some(Program::Iter(program)) => program.unload(),
-        _ => return,
-    };
-    if let Err(error) = result {
-        tracing::error!(hook = hook.name(), %error, "the program may still be loaded");
     }
 }
 

@@ -59,20 +59,14 @@ impl Gaps {
     }
 
     /// Counts what the kernel counted as lost since the last time.
-    pub(crate) fn count(
-        &mut self,
-        loaded: &Loaded,
-        counts: impl Fn(Hook) -> bool,
-        losses: &mut Losses,
-        unix_nanos: u64,
-    ) {
-        for hook in Hook::ALL.into_iter().filter(|hook| hook.counts() && counts(*hook)) {
+    pub(crate) fn count(&mut self, loaded: &Loaded, losses: &mut Losses, unix_nanos: u64) {
+        for hook in Hook::ALL.into_iter().filter(|hook| hook.counts()) {
             let Some(counters) = counters(&loaded.counters, hook) else { continue };
             let told = &mut self.told[hook as usize];
             losses.add(cause(hook), counters.lost.saturating_sub(*told), 0, unix_nanos);
             *told = counters.lost;
         }
-        for (hook, fd) in loaded.programs().filter(|(hook, _)| hook.counts() && counts(*hook)) {
+        for (hook, fd) in loaded.programs().filter(|(hook, _)| hook.counts()) {
             let Some(missed) = recursion_misses(fd) else { continue };
             let told = &mut self.missed[hook as usize];
             let cause = Cause { reason: "program_busy", ..cause(hook) };

@@ -5,8 +5,6 @@
 //! older program first, so an event's old record is never later than its new one: at least one of the two counts. Both do
 //! only for an event whose two records lie around the cut: at most one on each CPU.
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
@@ -44,33 +42,26 @@ impl Source {
         Self { loaded, gaps: Gaps::default(), spans, idle_since: None }
     }
 
-    /// Begins to detach these hooks. What they wrote is still read, and counts up to this time.
-    pub(crate) fn release(&mut self, hooks: &[Hook], until: u64, wake: &Arc<OwnedFd>) {
-        for hook in hooks.iter().filter(|hook| hook.counts() && self.loaded.has(**hook)) {
-            self.spans[*hook as usize].until = until;
+    /// Detaches these hooks; what they wrote is still read.
+    pub(crate) fn release(&mut self, hooks: &[Hook], losses: &mut Losses, wall: WallOffset) {
+        // The descriptors that say what the programs missed go with them.
+        self.count(losses, wall);
+        for hook in hooks {
+            self.loaded.detach(*hook);
         }
-        self.loaded.leave(hooks, wake);
+        if self.loaded.hooks().is_empty() {
+            self.idle_since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Takes the place of `old` for every hook that both have, from `cut` on.
-    pub(crate) fn replace(&mut self, old: &mut Self, cut: u64, wake: &Arc<OwnedFd>) {
+    pub(crate) fn replace(&mut self, old: &mut Self, cut: u64, losses: &mut Losses, wall: WallOffset) {
         let both: Vec<Hook> = self.loaded.hooks().into_iter().filter(|hook| old.loaded.has(*hook)).collect();
         for hook in both.iter().filter(|hook| hook.counts()) {
             self.spans[*hook as usize].from = cut;
+            old.spans[*hook as usize].until = cut;
         }
-        old.release(&both, cut, wake);
-    }
-
-    /// Ends what is left of the programs that are out.
-    pub(crate) fn bury(&mut self, losses: &mut Losses, wall: WallOffset) {
-        if self.loaded.has_detached() {
-            // The descriptors that say what the programs missed go with them.
-            self.count(losses, wall);
-            self.loaded.unload_detached();
-        }
-        if self.loaded.is_out() {
-            self.idle_since.get_or_insert_with(Instant::now);
-        }
+        old.release(&both, losses, wall);
     }
 
     /// Whether nothing more will come.
@@ -80,9 +71,7 @@ impl Source {
 
     /// Counts what the kernel counted as lost since the last time.
     pub(crate) fn count(&mut self, losses: &mut Losses, wall: WallOffset) {
-        // What a program that was replaced has no room for, the new one has.
-        let counts = |hook: Hook| self.spans[hook as usize].until == u64::MAX;
-        self.gaps.count(&self.loaded, counts, losses, wall.unix_nanos(clock::boot_nanos()));
+        self.gaps.count(&self.loaded, losses, wall.unix_nanos(clock::boot_nanos()));
     }
 
     /// Takes one turn's records out of a ring; true when there may be more.

@@ -101,15 +101,13 @@ impl Worker {
                 self.wait();
             }
             self.obey();
-            // Before the rings are read: what came until then is still taken out.
-            let is_out = self.bury();
             more = self.drain();
             if self.stopping || told.elapsed() >= TELL {
                 told = Instant::now();
                 self.tell_losses();
             }
             self.send();
-            if self.stopping && is_out && !more {
+            if self.stopping && !more {
                 return self.finish();
             }
         }
@@ -146,20 +144,17 @@ impl Worker {
     fn change(&mut self, change: Change) {
         let Change { settings, intake, mut step, done } = change;
         let wall = WallOffset::measure();
-        // Up to here, losses are those of the programs that leave now.
-        self.sources.iter_mut().for_each(|source| source.count(&mut self.losses, wall));
-        let now = clock::boot_nanos();
         for source in &mut self.sources {
-            source.release(&step.released, now, &self.wake);
+            source.release(&step.released, &mut self.losses, wall);
         }
-        let source = step.loaded.take().map(|loaded| self.replace(loaded));
+        let source = step.loaded.take().map(|loaded| self.replace(loaded, wall));
         self.outbox.redirect(intake);
         self.adopt(settings, step, source);
         drop(done);
     }
 
     /// The source that takes over all the hooks that it has.
-    fn replace(&mut self, loaded: Loaded) -> Source {
+    fn replace(&mut self, loaded: Loaded, wall: WallOffset) -> Source {
         let follows_cgroups = loaded.has(Hook::CgroupMkdir);
         if follows_cgroups && !self.sources.iter().any(|source| source.loaded.has(Hook::CgroupMkdir)) {
             // Births and deaths were not followed until now.
@@ -169,26 +164,18 @@ impl Worker {
         // Now: everything that was read so far is of the old programs, and both write each event.
         let cut = clock::boot_nanos();
         for old in &mut self.sources {
-            new.replace(old, cut, &self.wake);
+            new.replace(old, cut, &mut self.losses, wall);
         }
         new
     }
 
     /// A storm would keep the rings from ever being empty.
     fn detach_all(&mut self) {
-        for source in &mut self.sources {
-            source.release(&source.loaded.hooks(), u64::MAX, &self.wake);
-        }
-        self.stopping = true;
-    }
-
-    /// Ends what is left of programs that are out; whether all are.
-    fn bury(&mut self) -> bool {
         let wall = WallOffset::measure();
         for source in &mut self.sources {
-            source.bury(&mut self.losses, wall);
+            source.release(&source.loaded.hooks(), &mut self.losses, wall);
         }
-        self.sources.iter().all(|source| source.loaded.is_out())
+        self.stopping = true;
     }
 
     /// Takes one turn's records out of each ring; true when there may be more.
