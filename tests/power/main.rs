@@ -101,10 +101,12 @@ fn an_agent_that_acknowledges_before_it_syncs_is_caught() {
     assert!(lost_with(life).contains("acknowledged records are lost"));
 }
 
-/// What the check says after a life in which something is not as promised, with the backend away.
+/// What the check says after one of a few lives in which something is not as promised, with the backend away.
 fn lost_with(life: Cycle) -> String {
     let mut machine = Machine::build();
     let mut stage = Stage::new(&mut machine, FileSystem::Ext4, 1);
     stage.cut(Cycle::honest(Moment::Load)).unwrap();
-    stage.cut(Cycle { backend_may_be_up: false, ..life }).unwrap_err()
+    // Chance may spare what one cut could take.
+    let caught = (0..5).find_map(|_| stage.cut(Cycle { backend_may_be_up: false, ..life }).err());
+    caught.unwrap()
 }
