@@ -3,6 +3,7 @@
 //! The lock is the kernel's (`flock` on the file `lock`) and goes with its process, however that ends. What is
 //! written in the file only tells who has it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,21 +48,28 @@ impl DirectoryLock {
             },
             other => other?,
         };
-        let mut tries = 0;
-        while !file.try_lock(true).map_err(|e| Error::io("lock", &path, e))? {
-            tries += 1;
-            if tries > TRIES {
-                let pid = parse(&*file).map(|(pid, _)| pid);
-                return Err(Kind::Owned { dir: dir.to_owned(), pid }.into());
-            }
-            #[allow(clippy::disallowed_methods, reason = "paces a bounded retry: flock has no wait with a time-out")]
-            std::thread::sleep(PAUSE);
+        if !lock_within(&*file, true, TRIES, PAUSE).map_err(|e| Error::io("lock", &path, e))? {
+            let pid = parse(&*file).map(|(pid, _)| pid);
+            return Err(Kind::Owned { dir: dir.to_owned(), pid }.into());
         }
         let text = format!("{}\n{:016x}\n", std::process::id(), env.epoch);
         let text = format!("{text:<FILE_LEN$}");
         file.write_bytes(text.as_bytes(), 0).map_err(|e| Error::io("write", &path, e))?;
         Ok(Self(file))
     }
+}
+
+/// Takes a file's lock, alone or shared. When somebody else's is in the way, tries so often again, with a pause before
+/// each; false when it still is.
+pub(crate) fn lock_within(file: &dyn DiskFile, alone: bool, tries: u32, pause: Duration) -> io::Result<bool> {
+    for _ in 0..tries {
+        if file.try_lock(alone)? {
+            return Ok(true);
+        }
+        #[allow(clippy::disallowed_methods, reason = "paces a bounded retry: flock has no wait with a time-out")]
+        std::thread::sleep(pause);
+    }
+    file.try_lock(alone)
 }
 
 /// Who holds or last held the lock of a directory.

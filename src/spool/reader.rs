@@ -1,6 +1,5 @@
 //! Reading a spool beside its owner, or without one. Takes no lock that could keep an owner out, writes nothing.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use super::env::{Env, lock};
 use super::format::{Totals, name_crc};
 use super::fs::DiskFile;
-use super::lock::{Holder, holder};
+use super::lock::{Holder, holder, lock_within};
 use super::segment::Segment;
 use super::stream::{Event, Extent, Source, Stream, Visible, unless_gone};
 use super::table::Table;
@@ -303,19 +302,6 @@ impl Files {
     }
 }
 
-/// Locks a segment against being recycled. Its owner has it alone only while it makes a spare of it, and what it then
-/// holds can still be read.
-fn lock_shared(file: &dyn DiskFile) -> io::Result<bool> {
-    for _ in 0..LOCK_TRIES {
-        if file.try_lock(false)? {
-            return Ok(true);
-        }
-        #[allow(clippy::disallowed_methods, reason = "paces a bounded retry: flock has no wait with a time-out")]
-        std::thread::sleep(LOCK_PAUSE);
-    }
-    Ok(false)
-}
-
 impl Source for Files {
     fn env(&self) -> &Env {
         &self.env
@@ -349,7 +335,9 @@ impl Source for Files {
     /// With a shared lock, which keeps the owner from recycling the file.
     fn open(&self, segment: &Arc<Segment>) -> Result<Arc<dyn DiskFile>, Error> {
         let file = segment.open(&self.env)?;
-        let locked = lock_shared(&*file).map_err(|e| Error::io("lock", &segment.path, e))?;
+        // Its owner has it alone only while it makes a spare of it, and what is in it then can still be read.
+        let locked = lock_within(&*file, false, LOCK_TRIES, LOCK_PAUSE);
+        let locked = locked.map_err(|e| Error::io("lock", &segment.path, e))?;
         // Between our look at the header and the lock it may have been recycled.
         if !locked || !(segment.header_damaged || segment.is_mine(&*file)?) {
             return Err(Error::not_found(format!("segment {}: reclaimed; it", segment.path.display())));
