@@ -334,7 +334,7 @@ impl Writer {
 
     /// Answers a committed group.
     fn settle(&mut self, group: &mut Vec<Queued>) {
-        let company = group.last().and_then(|queued| queued.caller.company());
+        let company = group.iter().rev().find_map(|queued| queued.caller.company());
         let first = self.next_sequence - group.len() as u64;
         for (sequence, queued) in (first..).zip(group.drain(..)) {
             queued.caller.answer(Ok(Appended { sequence }));
