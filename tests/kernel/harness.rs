@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Condvar, LazyLock, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -11,7 +11,7 @@ use prost::Message;
 use tidegate::otlp::Signal;
 use tidegate::receivers::Intake;
 use tidegate::receivers::kernel::{self, EventSettings, HookReport, Running, Settings};
-use tidegate::spool::{Log, Need, Options, Spool, Start};
+use tidegate::spool::{Cursor, Log, Need, Options, Spool, Start};
 
 /// How long an event may take from the kernel to the log. The emulator is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +26,8 @@ pub(crate) struct Record {
     pub observed: u64,
     pub body: String,
     pub attributes: BTreeMap<String, Value>,
-    pub resource: BTreeMap<String, Value>,
+    /// One for all records of a request: a storm of drops is kept for each agent.
+    pub resource: Arc<BTreeMap<String, Value>>,
 }
 
 impl Record {
@@ -79,7 +80,7 @@ impl Record {
     }
 }
 
-/// A receiver and what it wrote.
+/// A receiver and what it wrote. It stops when it is dropped: what runs on sees, and keeps, every storm of the other tests.
 pub(crate) struct Agent {
     pub reports: Vec<HookReport>,
     running: Mutex<Option<Running>>,
@@ -94,7 +95,7 @@ pub(crate) struct Agent {
 
 /// The receiver that most tests share.
 pub(crate) fn agent() -> &'static Agent {
-    static AGENT: LazyLock<&'static Agent> = LazyLock::new(|| Agent::start(&generous()));
+    static AGENT: LazyLock<Arc<Agent>> = LazyLock::new(|| Agent::start(&generous()));
     &AGENT
 }
 
@@ -116,18 +117,19 @@ pub(crate) fn generous() -> Settings {
 }
 
 impl Agent {
-    pub(crate) fn start(settings: &Settings) -> &'static Self {
+    pub(crate) fn start(settings: &Settings) -> Arc<Self> {
         let probes = kernel::attach(settings);
         Self::start_probes(probes)
     }
 
-    pub(crate) fn start_probes(probes: kernel::Probes) -> &'static Self {
+    pub(crate) fn start_probes(probes: kernel::Probes) -> Arc<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let spool = Spool::open(directory.path(), Options::default()).expect("a spool");
         let log = spool.log("kernel").expect("a log");
         let reports = probes.reports().to_vec();
         let running = probes.start(intake(&log)).expect("a thread");
-        let agent: &'static Self = Box::leak(Box::new(Self {
+        let cursor = log.cursor("test", Start::Oldest, Need::Required).expect("a cursor");
+        let agent = Arc::new(Self {
             reports,
             running: Mutex::new(Some(running)),
             log,
@@ -137,8 +139,9 @@ impl Agent {
             arrived: Condvar::new(),
             read_to: Mutex::default(),
             read_on: Condvar::new(),
-        }));
-        std::thread::spawn(|| agent.collect());
+        });
+        let reader = Arc::downgrade(&agent);
+        std::thread::spawn(move || collect(&reader, cursor));
         agent
     }
 
@@ -163,20 +166,16 @@ impl Agent {
         }
     }
 
-    fn collect(&self) {
-        let mut cursor = self.log.cursor("test", Start::Oldest, Need::Required).expect("a cursor");
-        loop {
-            while let Some(batch) = cursor.next_batch(1 << 20).expect("a readable log") {
-                let read = batch.frames.iter().flat_map(|frame| decode(&frame.payload, frame.items));
-                self.records.lock().expect("lock").extend(read);
-                if let Some(last) = batch.frames.last() {
-                    *self.read_to.lock().expect("lock") = last.sequence;
-                }
-                self.read_on.notify_all();
-                self.arrived.notify_all();
+    /// Takes what the log has.
+    fn read(&self, cursor: &mut Cursor) {
+        while let Some(batch) = cursor.next_batch(1 << 20).expect("a readable log") {
+            let read = batch.frames.iter().flat_map(|frame| decode(&frame.payload, frame.items));
+            self.records.lock().expect("lock").extend(read);
+            if let Some(last) = batch.frames.last() {
+                *self.read_to.lock().expect("lock") = last.sequence;
             }
-            // On a time-out the loop looks all the same.
-            let _readable: bool = cursor.wait_readable(Duration::from_millis(100));
+            self.read_on.notify_all();
+            self.arrived.notify_all();
         }
     }
 
@@ -219,6 +218,25 @@ impl Agent {
     }
 }
 
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // A test that failed may have left the lock poisoned: nothing is asked of the receiver then.
+        if let Some(running) = self.running.get_mut().ok().and_then(Option::take) {
+            let _unstored = running.stop();
+        }
+    }
+}
+
+/// Reads on for as long as somebody has the agent.
+fn collect(agent: &Weak<Agent>, mut cursor: Cursor) {
+    while let Some(agent) = agent.upgrade() {
+        agent.read(&mut cursor);
+        drop(agent);
+        // On a time-out the loop looks all the same.
+        let _readable: bool = cursor.wait_readable(Duration::from_millis(100));
+    }
+}
+
 fn intake(log: &Log) -> Intake {
     Intake::new(vec![(Signal::Logs, log.clone())])
 }
@@ -227,7 +245,7 @@ fn decode(payload: &[u8], items: u32) -> Vec<Record> {
     let request = ExportLogsServiceRequest::decode(payload).expect("an OTLP request");
     let mut records = Vec::new();
     for resource_logs in request.resource_logs {
-        let resource = flat(resource_logs.resource.expect("a resource").attributes);
+        let resource = Arc::new(flat(resource_logs.resource.expect("a resource").attributes));
         for scope_logs in resource_logs.scope_logs {
             let scope = scope_logs.scope.expect("a scope").name;
             records.extend(scope_logs.log_records.into_iter().map(|record| Record {
@@ -238,7 +256,7 @@ fn decode(payload: &[u8], items: u32) -> Vec<Record> {
                 observed: record.observed_time_unix_nano,
                 body: text(record.body),
                 attributes: flat(record.attributes),
-                resource: resource.clone(),
+                resource: Arc::clone(&resource),
             }));
         }
     }

@@ -20,6 +20,9 @@ const RELOADS: u16 = 4;
 const PORTS: std::ops::Range<u16> = 20_000..60_000;
 /// Packets before each reload and after the last one.
 const PACKETS: usize = 150;
+/// Packets around each reload that are sent at full speed, for about two seconds. In an emulator a reload can take a
+/// minute, and every receiver that runs keeps every packet.
+const AT_SPEED: usize = 2_000;
 
 /// Drops only, with room for all of them.
 fn drops() -> Settings {
@@ -30,13 +33,15 @@ fn drops() -> Settings {
 
 /// Sends packets to closed ports, no two of them alike, for as long as `reload` is called again and again; how many.
 fn drop_packets(namespace: &Namespace, mut reload: impl FnMut(u16)) -> usize {
-    let (sent, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let progress = Arc::new(Progress::default());
+    let Progress { sent, slow_from, stop } = &*progress;
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (sent, stop) = (Arc::clone(&sent), Arc::clone(&stop));
-            namespace.run(move || send_until(&sent, &stop));
+            let progress = Arc::clone(&progress);
+            namespace.run(move || send_until_stopped(&progress));
         });
         let send_more = || {
+            slow_from.store(sent.load(Ordering::Relaxed) + AT_SPEED, Ordering::Relaxed);
             let goal = sent.load(Ordering::Relaxed) + PACKETS;
             until("packets", || (sent.load(Ordering::Relaxed) >= goal).then_some(()));
         };
@@ -50,7 +55,15 @@ fn drop_packets(namespace: &Namespace, mut reload: impl FnMut(u16)) -> usize {
     sent.load(Ordering::Relaxed)
 }
 
-fn send_until(sent: &AtomicUsize, stop: &AtomicBool) {
+#[derive(Default)]
+struct Progress {
+    sent: AtomicUsize,
+    /// How many are sent before the sender slows down.
+    slow_from: AtomicUsize,
+    stop: AtomicBool,
+}
+
+fn send_until_stopped(Progress { sent, slow_from, stop }: &Progress) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     // A packet is known by its port and its length.
     for (port, length) in (1..=1000).flat_map(|length| PORTS.map(move |port| (port, length))) {
@@ -58,9 +71,10 @@ fn send_until(sent: &AtomicUsize, stop: &AtomicBool) {
             return;
         }
         socket.send_to(&vec![1; length], ("127.0.0.1", port)).expect("sending");
-        sent.fetch_add(1, Ordering::Relaxed);
+        let before = sent.fetch_add(1, Ordering::Relaxed);
         // Hundreds a second are enough, and leave time for the reloads.
-        std::thread::park_timeout(Duration::from_millis(1));
+        let pause = if before < slow_from.load(Ordering::Relaxed) { 1 } else { 20 };
+        std::thread::park_timeout(Duration::from_millis(pause));
     }
     panic!("the reloads took too long");
 }
@@ -97,14 +111,14 @@ fn a_hook_that_stays_misses_nothing_and_tells_nothing_twice() {
         agent.reload(&settings);
     });
     agent.stop_and_read();
-    let recorded = recorded(agent, &namespace);
+    let recorded = recorded(&agent, &namespace);
     assert_eq!((recorded.len(), recorded.values().sum::<usize>()), (sent, sent));
     // The sequence goes on: of all drops of this machine since the start, each number came once.
     let mut sequences: Vec<i64> = agent.all(DROP, |_| true).iter().map(|r| r.int("kernel.hook.sequence")).collect();
     sequences.sort_unstable();
     assert_eq!(sequences, (1..=sequences.len() as i64).collect::<Vec<_>>());
     assert!(agent.all("collector.loss", |_| true).is_empty());
-    let later: Vec<_> = states(agent).into_iter().filter(|(_, previous, _)| previous.is_some()).collect();
+    let later: Vec<_> = states(&agent).into_iter().filter(|(_, previous, _)| previous.is_some()).collect();
     assert!(later.is_empty(), "no state changed: {later:?}");
     let named = agent.all(DROP, |record| namespace.has(record) && record.has("event.name")).len();
     assert!(named > 0 && named < sent, "{named} of {sent} records have the attribute of the odd reloads");
@@ -122,14 +136,14 @@ fn a_hook_that_is_loaded_anew_misses_nothing() {
         agent.reload(&settings);
     });
     agent.stop_and_read();
-    let recorded = recorded(agent, &namespace);
+    let recorded = recorded(&agent, &namespace);
     let twice = recorded.values().sum::<usize>() - recorded.len();
     let processors = std::thread::available_parallelism().expect("a number").get();
     println!("{sent} sent, {} came, {twice} of them twice in {RELOADS} reloads", recorded.len());
     assert_eq!(recorded.len(), sent);
     assert!(twice <= processors * usize::from(RELOADS), "{twice} came twice");
     assert!(agent.all("collector.loss", |_| true).is_empty());
-    let later: Vec<_> = states(agent).into_iter().filter(|(_, previous, _)| previous.is_some()).collect();
+    let later: Vec<_> = states(&agent).into_iter().filter(|(_, previous, _)| previous.is_some()).collect();
     assert!(later.is_empty(), "no state changed: {later:?}");
     // A program that is loaded anew begins to number its records anew.
     let mut records = agent.all(DROP, |_| true);
@@ -160,7 +174,7 @@ fn an_event_that_is_turned_off_and_on_says_so_once_each_time() {
     let mut settings = generous();
     let agent = Agent::start(&settings);
     let namespace = Namespace::new();
-    let begin = states(agent).len();
+    let begin = states(&agent).len();
     send_udp(&namespace, 3, 10, "127.0.0.1:5611");
     settings.packet_drop.event.enabled = false;
     agent.reload(&settings);
@@ -185,7 +199,7 @@ fn an_event_that_is_turned_off_and_on_says_so_once_each_time() {
     let ports = |port| agent.all(DROP, |r| namespace.has(r) && r.maybe_int("destination.port") == Some(port)).len();
     let lost: Vec<_> = agent.all("collector.loss", |_| true).iter().map(Record::show).collect();
     assert_eq!((ports(5611), ports(5612), ports(5613)), (3, 0, 3), "{lost:?}");
-    let all = states(agent);
+    let all = states(&agent);
     let (first, later) = all.split_at(all.iter().position(|(_, previous, _)| previous.is_some()).expect("a change"));
     assert!(first.len() >= begin && first.iter().all(|(_, _, state)| state == "attached"), "{first:?}");
     let hook =
@@ -201,7 +215,7 @@ fn helping_hooks_change_with_their_event() {
     settings.tcp_retransmit.enabled = true;
     agent.reload(&settings);
     agent.stop_and_read();
-    let of_event: Vec<_> = states(agent).into_iter().filter(|(hook, ..)| hook.contains("tcp_")).collect();
+    let of_event: Vec<_> = states(&agent).into_iter().filter(|(hook, ..)| hook.contains("tcp_")).collect();
     let state = |hook: &str, previous: Option<&str>, state: &str| {
         (format!("tp_btf/{hook}"), previous.map(str::to_owned), state.to_owned())
     };
@@ -228,7 +242,7 @@ fn with_no_event_left_nothing_is_attached_and_a_reload_brings_all_back() {
     send_udp(&namespace, 1, 10, "127.0.0.1:5621");
     agent.wait(DROP, |r| namespace.has(r) && r.maybe_int("destination.port") == Some(5621));
     agent.stop_and_read();
-    let all = states(agent);
+    let all = states(&agent);
     let count = |previous: Option<&str>, state: &str| {
         all.iter().filter(|(_, before, now)| before.as_deref() == previous && now == state).count()
     };

@@ -2,6 +2,7 @@
 //! them from a thread of its own, as `attach` and `reload` work on the calling thread.
 
 use std::process::Command;
+use std::sync::Arc;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_thread_res_uid};
 use tidegate::receivers::kernel::{self, Probes, State};
@@ -86,9 +87,9 @@ fn what_was_denied_is_attached_by_a_reload_that_may() {
     assert_eq!(probes.attached(), 0);
     let agent = Agent::start_probes(probes);
     agent.reload(&generous());
-    crash(agent);
+    crash(&agent);
     agent.stop_and_read();
-    let all = states(agent);
+    let all = states(&agent);
     let (denied, attached) = all.split_at(all.len() / 2);
     for (hook, previous, state) in denied {
         assert_eq!((previous.as_deref(), state.as_str()), (None, "denied"), "{hook}");
@@ -103,15 +104,16 @@ fn a_reload_that_may_not_attach_leaves_what_works() {
     let mut settings = generous();
     settings.packet_drop.event.enabled = false;
     let agent = Agent::start(&settings);
-    let before = crash(agent);
+    let before = crash(&agent);
     settings.process_crash.max_per_second = 1_000;
     settings.packet_drop.event.enabled = true;
+    let reloaded = Arc::clone(&agent);
     in_thread(move || {
         limit(CapabilitySet::empty());
-        agent.reload(&settings);
+        reloaded.reload(&settings);
     });
-    assert!(crash(agent) > before, "the hook was replaced");
+    assert!(crash(&agent) > before, "the hook was replaced");
     agent.stop_and_read();
-    let later: Vec<_> = states(agent).into_iter().filter(|(_, previous, _)| previous.is_some()).collect();
+    let later: Vec<_> = states(&agent).into_iter().filter(|(_, previous, _)| previous.is_some()).collect();
     assert_eq!(later, [("tp_btf/kfree_skb".to_owned(), Some("disabled".to_owned()), "denied".to_owned())]);
 }

@@ -60,7 +60,7 @@ fn refuse_bpf(errno: Errno) -> std::io::Result<()> {
 }
 
 /// What was told of this hook.
-fn told(agent: &'static Agent, hook: &'static str) -> Record {
+fn told(agent: &Agent, hook: &'static str) -> Record {
     agent.wait("collector.probe_state", move |record| {
         record.has("kernel.hook.name") && record.text("kernel.hook.name") == hook
     })
@@ -79,16 +79,16 @@ fn what_a_kernel_does_not_have_is_told_and_what_an_event_lacks_by_it() {
     assert_eq!((probes.attached(), probes.wanted()), (4, 5), "{:?}", probes.reports());
     let agent = Agent::start_probes(probes);
 
-    let oom = told(agent, "tp_btf/mark_victim");
+    let oom = told(&agent, "tp_btf/mark_victim");
     assert_eq!((oom.severity, oom.text("collector.probe.state")), (13, "fallback"));
     let lacks = "without the constraint and the cgroup whose limit was hit: tp_btf/console is missing";
     assert_eq!(oom.text("collector.probe.fallback"), lacks);
 
-    let hung = told(agent, "tp_btf/sched_process_hang");
+    let hung = told(&agent, "tp_btf/sched_process_hang");
     assert_eq!((hung.severity, hung.text("collector.probe.state")), (13, "missing"));
     assert_eq!((hung.text("kernel.event.name"), hung.text("error.type")), ("kernel.task.hung", "no_tracepoint"));
     assert_eq!(hung.text("collector.probe.fix"), "this kernel is built without the tracepoint");
-    assert_eq!(told(agent, "tp_btf/kfree_skb").text("collector.probe.state"), "attached");
+    assert_eq!(told(&agent, "tp_btf/kfree_skb").text("collector.probe.state"), "attached");
     agent.stop();
 }
 
@@ -100,7 +100,7 @@ fn a_kernel_without_types_has_no_hook_and_is_told_what_it_needs() {
     });
     assert_eq!(probes.attached(), 0);
     let agent = Agent::start_probes(probes);
-    let crash = told(agent, "tp_btf/signal_deliver");
+    let crash = told(&agent, "tp_btf/signal_deliver");
     assert_eq!((crash.text("collector.probe.state"), crash.text("error.type")), ("missing", "no_btf"));
     assert!(crash.text("collector.probe.fix").contains("CONFIG_DEBUG_INFO_BTF=y"), "{}", crash.show());
     agent.stop();

@@ -47,6 +47,8 @@ order=$(put_modules "${modules[@]}")
 write_init << INIT
 load $order
 export TIDEGATE_BIN=/bin/tidegate TIDEGATE_GUEST=1
+# Each receiver that starts reads the kernel's types, tens of MB: freed memory goes back, or the tests fill the guest.
+export MALLOC_MMAP_THRESHOLD_=131072
 echo
 echo "kernel \$(uname -r)"
 code=0
