@@ -104,10 +104,8 @@ impl Damaged {
         }
         to.sync_all().map_err(|e| Error::io("sync", &temporary, e))?;
         env.rename(&temporary, &path)?;
-        // The copy's name, and that of the directory: it may be new.
-        for dir in [Some(&*self.dir), self.dir.parent()].into_iter().flatten() {
-            env.sync_dir(dir)?;
-        }
+        // Else a crash could take the copy's name, and with it what is told of the damage.
+        env.sync_dir_and_its_name(&self.dir)?;
         self.bytes.fetch_add(done, Ordering::Relaxed);
         self.space.add_other(done);
         Ok(())

@@ -160,10 +160,8 @@ impl LogCore {
         let open = lock(&self.dead.open);
         if open.is_none() {
             self.dead.account.set(size + FILE_LEN);
-            // The spare's name, and that of the directory: it may be new.
-            for dir in [Some(&**dir), dir.parent()].into_iter().flatten() {
-                self.env.sync_dir(dir)?;
-            }
+            // Else the spare could be gone after a crash, and the first letter would need room on a full disk.
+            self.env.sync_dir_and_its_name(dir)?;
         }
         Ok(())
     }

@@ -77,6 +77,12 @@ impl Env {
         self.disk.sync_dir(path).map_err(|e| Error::io("sync directory", path, e))
     }
 
+    /// What is named in a directory, and the directory's own name, which may be as new.
+    pub(crate) fn sync_dir_and_its_name(&self, dir: &Path) -> Result<(), Error> {
+        self.sync_dir(dir)?;
+        dir.parent().map_or(Ok(()), |above| self.sync_dir(above))
+    }
+
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
         self.disk.rename(from, to).map_err(|e| Error::io("rename", from, e))
     }

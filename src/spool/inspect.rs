@@ -7,10 +7,11 @@ use super::core::LogCore;
 use super::cursor::Stored;
 use super::damage;
 use super::env::lock;
+use super::files::Files;
 use super::format::Totals;
 use super::format::cursor::{FILE_LEN, Reason, Slot};
 use super::lock::holder;
-use super::reader::{Files, Reader};
+use super::reader::Reader;
 use super::stream::{Event, Extent, Source, Stream};
 use super::{
     CursorInspection, Durability, Error, Inspection, LogInspection, Owner, Pending, SegmentInspection, recovery,

@@ -50,6 +50,7 @@ mod damage;
 mod dead_letter;
 mod env;
 mod error;
+mod files;
 mod format;
 mod fs;
 #[cfg(fuzzing)]

@@ -430,9 +430,8 @@ impl Shared {
         let recovered = recovery::recover(env, dir, crc)?;
         // Only now, when everything was read, is anything written.
         env.make_dirs(&dir.join("cursors"))?;
-        for parent in [dir, dir.parent().unwrap_or(dir)] {
-            env.sync_dir(parent)?;
-        }
+        // Else the first segment could be durable in a directory that a crash takes away.
+        env.sync_dir_and_its_name(dir)?;
         let account = account.unwrap_or_else(|| self.space.account(options.max_size, None));
         let segment_size = self.space.segment_size(&account, &options);
         let spares = Spares::new(dir, &recovered.spares, segment_size);

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::cursor::Stored;
 use super::cursor::state::Place;
+use super::files::Files;
 use super::format::Totals;
 use super::format::cursor::{Interval, Slot};
 use super::format::name_crc;
 use super::format::segment::{DATA_AT, FOOTER_LEN};
 use super::fs::Access;
-use super::reader::{Files, Reader};
+use super::reader::Reader;
 use super::segment::Segment;
 use super::stream::{Event, Source, Stream};
 use super::{Damage, Error, LogVerification, Verification, names, recovery};

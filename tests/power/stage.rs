@@ -50,12 +50,16 @@ pub(crate) struct Cycle {
     pub(crate) chance: Chance,
 }
 
-/// What decides about what was not flushed.
+/// What decides when the power goes, and what of the unflushed goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Chance {
+    /// Mostly with one of the next requests to the disk; any part of it.
     Any,
-    /// The power goes with a write that is on its way, and with it everything that was not flushed.
-    Worst,
+    /// With a write that is on its way; all of it.
+    AtAWrite,
+    /// At once; all of it. Where nobody asks for a sync the disk has a request only when the kernel writes back, and
+    /// just after that there is nothing to lose.
+    AtOnce,
 }
 
 impl Cycle {
@@ -127,10 +131,11 @@ impl<'a> Stage<'a> {
                 }
                 self.disk.cut(&mut self.random)
             }
-            Chance::Worst => {
+            Chance::AtAWrite => {
                 self.disk.lose_power_at_write(FRESH_LIMIT);
                 self.disk.cut_as(Fate::AllLost, &mut self.random)
             }
+            Chance::AtOnce => self.disk.cut_as(Fate::AllLost, &mut self.random),
         }
     }
 

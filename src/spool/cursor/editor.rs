@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::super::env::Env;
+use super::super::files::Files;
 use super::super::format::name_crc;
 use super::super::lock::DirectoryLock;
-use super::super::reader::{Files, Reader};
+use super::super::reader::Reader;
 use super::super::stream::Source as _;
 use super::super::{Error, From, Move, Pending, names};
 use super::seek::{self, How};

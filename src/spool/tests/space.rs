@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::spool::reader::Files;
+use crate::spool::files::Files;
 use crate::spool::{DeadLetter, OnFull};
 
 /// Appends until the log is full or `most` went in; answers how many went in.
@@ -487,8 +487,8 @@ fn rule_11_with_drop_oldest_a_log_of_frames_larger_than_a_segment_goes_on() {
 /// `inspect` beside a busy log answered "no such file" now and then.
 #[test]
 fn a_list_of_segments_passes_over_one_that_was_reclaimed_after_the_look_at_the_directory() {
+    use crate::spool::files::Files;
     use crate::spool::fs::{Disk, RealDisk};
-    use crate::spool::reader::Files;
 
     let bench = Bench::new();
     append(&bench.log(), 0..3, 60_000);

@@ -155,7 +155,7 @@ impl Subject {
 
     fn find_places(&self) -> Vec<(u64, u64, bool)> {
         let reader = reader(&self.disk).unwrap();
-        let files = crate::spool::reader::Files::open(&reader, "log", false).unwrap();
+        let files = crate::spool::files::Files::open(&reader, "log", false).unwrap();
         let id = u64::from_str_radix(&self.segment.file_name().unwrap().to_str().unwrap()[4..], 16).unwrap();
         let segment = files.table().get(reader.env(), id).unwrap().unwrap();
         let file = segment.open(reader.env()).unwrap();
