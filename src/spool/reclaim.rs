@@ -198,9 +198,12 @@ impl LogCore {
         synced
     }
 
-    /// Renames a segment's file; `None` when a reader in another process holds it.
+    /// Renames a segment's file; `None` when a reader in another process holds it, or an operator took it away.
     fn rename_to_spare(&self, segment: &Segment) -> Result<Option<PathBuf>, Error> {
-        let file = self.env.open(&segment.path, super::fs::Access::Write)?;
+        let file = match self.env.open(&segment.path, super::fs::Access::Write) {
+            Err(e) if e.is_not_found() => return Ok(None),
+            opened => opened?,
+        };
         if !file.try_lock(true).map_err(|e| Error::io("lock", &segment.path, e))? {
             return Ok(None);
         }

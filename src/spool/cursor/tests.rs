@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::format::Totals;
-use super::super::format::cursor::{MAX_INTERVALS, Reason, Slot};
+use super::super::format::cursor::{Interval, MAX_INTERVALS, Reason, Slot};
 use super::super::format::frame::{FrameHeader, kind};
 use super::super::stream::{Lost, Met};
 use super::super::walk::FoundFrame;
@@ -342,4 +342,26 @@ fn a_full_interval_set_lets_only_the_oldest_be_read_and_loses_no_ack() {
     }
     assert_eq!((state.slot.position, state.slot.delivered_items), (last + 1, last));
     assert!(state.slot.intervals.is_empty());
+}
+
+/// Its reader looks where it stands only when that changed.
+#[test]
+fn what_is_taken_moves_a_cursor_once() {
+    let mut state = State::new(Slot { position: 1, start: 1, ..Slot::default() });
+    for (below, moves) in [(10, 1), (10, 1), (5, 1), (12, 2)] {
+        state.drop_before(place(below), Totals::default(), Reason::Full, NOW);
+        assert_eq!((state.moves, state.slot.position >= below), (moves, true));
+    }
+}
+
+#[test]
+fn nothing_was_counted_before_where_what_is_done_begins_after_it() {
+    let acked_from = |first| {
+        let interval = Interval { first, last: first + 5 };
+        State::new(Slot { position: 1, start: 1, counted_to: 1, intervals: vec![interval], ..Slot::default() })
+    };
+    assert_eq!(acked_from(10).counted_before(10).1, [], "it does not reach in");
+    let (_, beyond) = acked_from(10).counted_before(11);
+    assert_eq!(beyond, [Interval { first: 11, last: 15 }]);
+    assert_eq!(acked_from(10).counted_before(16).1, []);
 }

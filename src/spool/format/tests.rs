@@ -136,6 +136,16 @@ fn a_frame_passes_only_at_its_own_place() {
 }
 
 #[test]
+fn a_frame_of_the_largest_payload_passes_and_a_larger_one_does_not() {
+    let seed = segment_header().seed();
+    let largest = frame::FrameHeader { length: frame::MAX_PAYLOAD as u32, ..frame_header() };
+    assert_eq!(frame::FrameHeader::decode(&largest.encode(seed, 0), seed, 0), Ok(largest));
+    let larger = frame::FrameHeader { length: frame::MAX_PAYLOAD as u32 + 1, ..frame_header() };
+    assert_eq!(frame::FrameHeader::decode(&larger.encode(seed, 0), seed, 0), Err(Fault::Length));
+    assert_eq!(frame::FrameHeader::claimed_sequence(&largest.encode(seed, 0)), frame_header().sequence);
+}
+
+#[test]
 fn a_payload_passes_only_under_its_own_header() {
     let seed = segment_header().seed();
     let header = frame_header();

@@ -118,6 +118,25 @@ fn callers_that_commit_themselves_let_in_who_waits_for_room() {
     spool.close().unwrap();
 }
 
+/// Appends failed: the file that was to be a spare was not there, and no other was tried.
+#[test]
+fn rule_11_a_file_that_an_operator_took_away_does_not_keep_others_from_being_reclaimed() {
+    let mut bench = Bench::with(|o| o.log.max_size = Some(1 << 20));
+    let (spool, _) = by_hand(&mut bench, Durability::Sync);
+    let log = spool.log("log").unwrap();
+    let mut c = cursor(&log, "c");
+    let append = |numbers: std::ops::Range<u64>| {
+        numbers.for_each(|n| assert_eq!(log.append_wait(1, payload(n, 50_000), 1).unwrap().sequence, n + 1));
+    };
+    append(0..10);
+    let frames = drain(&mut c);
+    c.ack(frames[0].sequence, frames[frames.len() - 1].sequence, 0).unwrap();
+    c.flush().unwrap();
+    std::fs::remove_file(&bench.segments()[0]).unwrap();
+    append(10..22);
+    spool.close().unwrap();
+}
+
 /// Its directory may be another process's by then.
 #[test]
 fn a_caller_whose_turn_comes_after_the_spool_is_gone_writes_nothing() {

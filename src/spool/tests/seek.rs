@@ -202,6 +202,36 @@ fn files_that_nobody_owns_are_edited_as_a_log_is() {
     assert!(bench.reader().inspect().unwrap().logs[0].cursors.is_empty());
 }
 
+/// The newest segments are gone, and with them what their frames were: nothing is pending, and nothing to skip.
+#[test]
+fn a_cursor_beyond_the_frames_that_are_left_is_told_and_stays_there() {
+    let mut bench = Bench::new();
+    let sequences = append(&bench.log(), 0..300, 1000);
+    let mut c = cursor(&bench.log(), "c");
+    drain(&mut c);
+    c.ack(sequences[0], sequences[299], 0).unwrap();
+    drop(c);
+    bench.reopen();
+    assert!(bench.log().opening().ahead_cursors.is_empty(), "it stands right after the last frame");
+    bench.spool.take().unwrap().close().unwrap();
+    for file in &bench.segments()[2..] {
+        std::fs::remove_file(file).unwrap();
+    }
+    let editor = Editor::open(bench.path()).unwrap();
+    let moved = editor.try_seek("log", "c", From::End).unwrap();
+    assert_eq!((moved.to_sequence, moved.skipped_items), (sequences[299] + 1, 0));
+    assert!(editor.remove_cursor("log", "d").unwrap_err().is_not_found());
+    drop(editor);
+    assert_eq!(bench.open().opening().ahead_cursors, ["c"]);
+    let new = append(&bench.log(), 300..310, 1000);
+    assert!(new[0] > sequences[299], "what it acked is never another frame's number");
+    assert_eq!(deliver(&mut cursor(&bench.log(), "c")), (300..310).collect::<Vec<_>>());
+    bench.spool.take().unwrap().close().unwrap();
+    append(&bench.open(), 310..315, 1000);
+    bench.spool.take().unwrap().close().unwrap();
+    assert_eq!(Editor::open(bench.path()).unwrap().remove_cursor("log", "c").unwrap().items, 5);
+}
+
 #[test]
 fn a_move_to_a_time_finds_the_first_frame_of_then() {
     let bench = Bench::with(|o| o.log = LogOptions { segment_size: Some(64 << 10), ..LogOptions::default() });
