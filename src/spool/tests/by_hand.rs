@@ -120,6 +120,7 @@ fn callers_that_commit_themselves_let_in_who_waits_for_room() {
 
 /// Appends failed: the file that was to be a spare was not there, and no other was tried.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "an operator does it")]
 fn rule_11_a_file_that_an_operator_took_away_does_not_keep_others_from_being_reclaimed() {
     let mut bench = Bench::with(|o| o.log.max_size = Some(1 << 20));
     let (spool, _) = by_hand(&mut bench, Durability::Sync);

@@ -204,6 +204,7 @@ fn files_that_nobody_owns_are_edited_as_a_log_is() {
 
 /// The newest segments are gone, and with them what their frames were: nothing is pending, and nothing to skip.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the disk lost them")]
 fn a_cursor_beyond_the_frames_that_are_left_is_told_and_stays_there() {
     let mut bench = Bench::new();
     let sequences = append(&bench.log(), 0..300, 1000);
