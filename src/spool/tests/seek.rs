@@ -234,6 +234,21 @@ fn a_cursor_beyond_the_frames_that_are_left_is_told_and_stays_there() {
 }
 
 #[test]
+fn a_cursors_file_under_another_name_is_not_that_cursor() {
+    let mut bench = Bench::new();
+    append(&bench.log(), 0..3, 100);
+    let c = cursor(&bench.log(), "c");
+    assert_eq!((c.name(), c.pending().items), ("c", 3));
+    assert!(c.pending().oldest_age.is_some(), "nobody has read what waits");
+    drop(c);
+    bench.spool.take().unwrap().close().unwrap();
+    let cursors = bench.log_dir().join("cursors");
+    std::fs::copy(cursors.join("c"), cursors.join("d")).unwrap();
+    let error = Editor::open(bench.path()).unwrap().seek("log", "d", From::End).unwrap_err();
+    assert!(error.to_string().contains("another"), "{error}");
+}
+
+#[test]
 fn a_move_to_a_time_finds_the_first_frame_of_then() {
     let bench = Bench::with(|o| o.log = LogOptions { segment_size: Some(64 << 10), ..LogOptions::default() });
     let log = bench.log();

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::spool::env::Env;
 use crate::spool::files::Files;
+use crate::spool::space::{Account, Space};
 use crate::spool::{DeadLetter, OnFull};
 
 /// Appends until the log is full or `most` went in; answers how many went in.
@@ -153,6 +155,31 @@ fn rule_13_a_log_within_its_part_can_grow_however_greedy_another_is() {
     assert!(taken > 2000, "it may use what is not guaranteed to others: {taken}");
     assert!(fill(&modest, 10_000) > 600, "a quarter of the directory is its own");
     assert!(bytes_on_disk(bench.path()) <= 4 << 20);
+}
+
+#[test]
+fn rule_13_half_of_the_directory_is_guaranteed_and_segments_are_a_sixteenth_of_a_part() {
+    const MIB: u64 = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let of = |max_size| {
+        let options = Options { max_size: Some(max_size), ..Options::default() };
+        Space::new(&Env::real(), dir.path(), &options).unwrap()
+    };
+    let size = |space: &Space, account: &Account, wanted| {
+        space.segment_size(account, &LogOptions { segment_size: wanted, ..LogOptions::default() })
+    };
+    let space = of(160 * MIB);
+    let (whole, small, fixed) =
+        (space.account(None, None), space.account(Some(8 * MIB), None), space.account(None, Some(3 * MIB)));
+    assert_eq!([&whole, &small, &fixed].map(|a| space.guaranteed(a) / MIB), [40, 8, 3], "two share the half");
+    assert_eq!([&whole, &small, &fixed].map(|a| size(&space, a, None)), [40 * MIB / 16, MIB, MIB]);
+    let asked = |wanted| size(&space, &whole, Some(wanted));
+    assert_eq!([asked(1), asked(100_000), asked(4 * MIB)], [64 << 10, 102_400, 4 * MIB]);
+    assert_eq!(asked(u64::MAX), 40 * MIB, "a quarter of its cap");
+    let large = of(1 << 40);
+    let account = large.account(None, None);
+    assert_eq!(size(&large, &account, None), 16 * MIB);
+    assert_eq!(size(&large, &account, Some(u64::MAX)), 1 << 30);
 }
 
 /// Options of a flooding and of a quiet log.
