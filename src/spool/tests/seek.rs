@@ -234,6 +234,7 @@ fn a_cursor_beyond_the_frames_that_are_left_is_told_and_stays_there() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "an operator does it")]
 fn a_cursors_file_under_another_name_is_not_that_cursor() {
     let mut bench = Bench::new();
     append(&bench.log(), 0..3, 100);
