@@ -25,6 +25,7 @@ step kernel         "kernel events, triggered for real on this kernel" "debian c
 step kill           "kill -9 of the agent under load and while it starts" crates
 step crash-images   "the log crashed at every operation of a simulated disk" crates
 step teeth          "each safeguard of the log taken out: a test must fail; a short run only sees that the patches apply" crates
+step mutants        "each small change of the log's code: a test must fail; a short run only looks at those that are explained" crates
 step block-images   "power cuts and failing devices below a real ext4 and xfs" "debian crates"
 step disk-full      "a disk that fills and drains, every policy" "debian crates"
 step power-cut      "power cuts of the agent on ext4 and xfs, in an emulator" "debian crates"
@@ -124,6 +125,13 @@ step_teeth() {
     local how=--check
     [ -z "${TIDEGATE_LONG:-}" ] || how=
     tests/teeth/run $how
+}
+
+step_mutants() {
+    local what=--check
+    [ -z "${TIDEGATE_LONG:-}" ] || what=
+    # shellcheck disable=SC2086
+    tests/mutants/run $what
 }
 
 step_block_images() {

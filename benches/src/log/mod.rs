@@ -9,6 +9,7 @@ mod ours;
 mod peer;
 mod roll;
 mod turn;
+mod verify;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub(crate) enum Row {
     Roll(roll::Args),
     /// Opening a log with a large backlog, cold, and the memory that draining it takes.
     Backlog(backlog::Args),
+    /// Checking every checksum of a large log, beside the disk read in sequence.
+    Verify(verify::Args),
     /// Bytes written to the device for each payload byte.
     Device(device::Args),
     /// Opens and drains what `backlog` made; called by it in a process of its own.
@@ -39,6 +42,7 @@ pub(crate) fn run(dir: &Path, row: &Row) -> Result<(), Box<dyn Error>> {
         Row::Drain(args) => drain::run(dir, args),
         Row::Roll(args) => roll::run(dir, args),
         Row::Backlog(args) => backlog::run(dir, args),
+        Row::Verify(args) => verify::run(dir, args),
         Row::Device(args) => device::run(dir, args),
         Row::OpenAndDrain(args) => backlog::open_and_drain(args),
     }

@@ -1,6 +1,7 @@
 //! Moving, pausing and removing cursors: in a log of this process, and in files that nobody owns.
 
 use super::*;
+use crate::spool::format::frame::HEADER_LEN;
 use crate::spool::{CursorInspection, CursorOptions, Durability, Editor, Limit, LogOptions, OnFull};
 
 fn seen(bench: &Bench) -> CursorInspection {
@@ -161,6 +162,31 @@ fn a_removed_cursor_is_gone_and_holds_nothing() {
     assert_eq!(deliver(&mut cursor(&log, "c")).len(), 10, "a new one begins at the oldest");
 }
 
+/// The housekeeper may have begun to write it just before.
+#[test]
+fn a_removed_cursor_that_is_written_once_more_does_not_come_back() {
+    let bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..10, 100);
+    drop(cursor(&log, "c"));
+    let core = log.0.cursor_list().remove(0);
+    log.remove_cursor("c").unwrap();
+    core.flush(&log.0).unwrap();
+    assert!(bench.reader().inspect().unwrap().logs[0].cursors.is_empty());
+}
+
+#[test]
+fn what_is_acked_ahead_of_others_is_passed_and_they_are_not() {
+    let bench = Bench::new();
+    let sequences = append(&bench.log(), 0..3, 100);
+    let mut c = cursor(&bench.log(), "c");
+    drain(&mut c);
+    c.ack(sequences[1], sequences[1], 0).unwrap();
+    assert_eq!([0, 1, 2].map(|n| c.has_passed(sequences[n])), [false, true, false]);
+    c.ack(sequences[0], sequences[0], 0).unwrap();
+    assert_eq!([0, 1, 2].map(|n| c.has_passed(sequences[n])), [true, true, false]);
+}
+
 #[test]
 fn files_that_nobody_owns_are_edited_as_a_log_is() {
     let mut bench = Bench::new();
@@ -231,6 +257,47 @@ fn a_cursor_beyond_the_frames_that_are_left_is_told_and_stays_there() {
     append(&bench.open(), 310..315, 1000);
     bench.spool.take().unwrap().close().unwrap();
     assert_eq!(Editor::open(bench.path()).unwrap().remove_cursor("log", "c").unwrap().items, 5);
+}
+
+/// With `os` a power cut takes frames that were delivered: what was delivered of them had been accepted.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the power cut")]
+fn rule_18_what_was_delivered_and_then_lost_counts_once() {
+    // What is acked, what of it lies beyond the five frames that are left, and what is pending of those.
+    let cases: [(&[u64], u64, u64); 7] = [
+        (&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 5, 0),
+        (&[8, 9, 10], 3, 5),
+        (&[4, 5, 6, 7, 8, 9, 10], 5, 3),
+        (&[6], 1, 5),
+        (&[1, 2, 3, 4, 5], 0, 0),
+        (&[1, 2, 3, 4, 5, 6, 8, 9, 10], 4, 0),
+        (&[1, 2, 3, 4, 8, 9], 2, 1),
+    ];
+    for (acked, beyond, pending) in cases {
+        let mut bench = Bench::with(|o| o.log.durability = Durability::Os);
+        assert_eq!(append(&bench.log(), 0..10, 100), (1..=10).collect::<Vec<_>>());
+        let mut c = cursor(&bench.log(), "c");
+        drain(&mut c);
+        acked.iter().for_each(|sequence| c.ack(*sequence, *sequence, 0).unwrap());
+        c.flush().unwrap();
+        drop(c);
+        drop(bench.spool.take());
+        let segment = &bench.segments()[0];
+        let mut bytes = std::fs::read(segment).unwrap();
+        let sixth = payload(5, 100);
+        let at = bytes.windows(100).position(|found| found == sixth).unwrap();
+        bytes[at - HEADER_LEN as usize..].fill(0);
+        std::fs::write(segment, bytes).unwrap();
+        // The first segment of the new run says how much was accepted before it.
+        append(&bench.open(), 10..13, 100);
+        closes(&bench);
+        let found = seen(&bench);
+        assert_eq!(
+            (found.delivered_items, found.pending.items, found.accepted_items),
+            (acked.len() as u64, pending + 3, 5 + beyond + 3),
+            "{acked:?}"
+        );
+    }
 }
 
 #[test]
