@@ -216,6 +216,9 @@ service:
 
     pub(crate) fn finish(mut self) -> Tally {
         let dropped = self.dropped();
+        let all_told = wait_for(LIMIT, || (self.oracle.figures().told_lost >= dropped).then_some(()));
+        let told = self.oracle.figures().told_lost;
+        assert!(all_told.is_some(), "{:?}: {told} of {dropped} dropped were told\n{}", self.setting, self.said());
         let (status, said) = self.agent.take().unwrap().stop(LIMIT);
         assert!(status.success(), "SIGTERM ended it with {status}\n{said}");
         let verification = self.tidegate(&["spool", "verify"]);
