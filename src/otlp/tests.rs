@@ -269,8 +269,6 @@ fn poke(signal: Signal, payload: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn a_request_is_valid_and_its_items_are_counted((signal, payload) in any_request()) {
         let items = items_of(signal, &payload).len() as u32;

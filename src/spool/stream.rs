@@ -200,7 +200,7 @@ impl Stream {
         }
         let first_sequence = self.wanted;
         let last_sequence = next.saturating_sub(1).max(first_sequence);
-        let failed = self.is_poisoned(source);
+        let failed = self.is_poisoned(source, first_sequence);
         let reason = match self.was_promised(source, first_sequence) {
             // With `os` what a failed segment held is not written again, and later syncs say nothing about it.
             _ if failed && self.place.as_ref().is_some_and(|p| p.segment.header.durability == 2) => Reason::SyncFailed,
@@ -212,11 +212,14 @@ impl Stream {
     }
 
     /// Whether what is missing was in a segment whose sync failed: its successor says so.
-    fn is_poisoned(&self, source: &dyn Source) -> bool {
+    fn is_poisoned(&self, source: &dyn Source, sequence: u64) -> bool {
         let Some(place) = &self.place else { return false };
         let rewritten = |segment: &Segment| segment.header.flags & REWRITTEN != 0;
+        if sequence < place.segment.header.first_sequence {
+            return rewritten(&place.segment);
+        }
         let next = || source.after(place.segment.id).ok().flatten();
-        place.segment.is_poisoned() || rewritten(&place.segment) || next().is_some_and(|next| rewritten(&next))
+        place.segment.is_poisoned() || next().is_some_and(|next| rewritten(&next))
     }
 
     /// Whether a missing frame is known to have been durable once. Only at the end of a run, or of a segment whose

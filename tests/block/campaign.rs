@@ -176,7 +176,10 @@ impl Campaign {
         let Life { seed, number, file_system, .. } = life;
         let kept =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("block-{seed}-{number}-{}.image", cut.after));
-        life.image(cut, self.drive, |image, _| std::fs::write(&kept, image).unwrap());
+        life.image(cut, self.drive, |image, model| {
+            std::fs::write(&kept, image).unwrap();
+            std::fs::write(kept.with_extension("promises"), format!("{model:#?}")).unwrap();
+        });
         let place = format!("story {seed}, life {number} on {file_system:?}, {cut:?}");
         self.tally.failures.push(format!("{place}: {what}; the image is {}", kept.display()));
     }

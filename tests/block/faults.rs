@@ -12,6 +12,7 @@ use tidegate::spool::{Durability, Spool};
 
 use crate::campaign::Campaign;
 use crate::check::examine;
+use crate::environment;
 use crate::filesystem::FileSystem;
 use crate::record::{NEEDLE, payload};
 use crate::rig::Rig;
@@ -121,8 +122,17 @@ fn file_names(directory: &Path) -> Vec<String> {
 fn power_cuts_while_writes_fail_now_and_then_lose_nothing_that_was_acknowledged() {
     let mut campaign = Campaign::new(FileSystem::EXT4, 60, 2);
     campaign.faults = true;
-    campaign.story(1);
-    println!("figure: T4 ext4, {} writes failed: {}", campaign.tally.refused, campaign.tally);
+    let first = environment("TIDEGATE_BLOCK_SEED").unwrap_or(1);
+    for seed in first..first + environment("TIDEGATE_BLOCK_FAULTS").unwrap_or(1) {
+        campaign.story(seed);
+        println!(
+            "figure: T4 ext4, {} writes failed, stories {first} to {seed}: {}",
+            campaign.tally.refused, campaign.tally
+        );
+        if !campaign.tally.failures.is_empty() {
+            break;
+        }
+    }
     assert!(campaign.tally.failures.is_empty(), "{:#?}", campaign.tally.failures);
     assert!(campaign.tally.refused > 0, "no write failed");
 }

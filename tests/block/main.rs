@@ -6,10 +6,11 @@
 //!
 //! Below that the same device fails on purpose (`faults`), and its file system becomes read-only (`readonly`).
 //!
-//! `TIDEGATE_BLOCK_EXT4` (1,200) and `TIDEGATE_BLOCK_XFS` (60) images, and `TIDEGATE_BLOCK_FLIPS` (3); a story is about
-//! 300 to 750 images. `TIDEGATE_BLOCK_SEED` is the first story: a long run that was ended goes on with the one after the
-//! last that it told. A seed repeats a story's choices, though not how its threads interleave; so an image that fails is
-//! kept. `TIDEGATE_BLOCK_THREADS` (2) check images.
+//! `TIDEGATE_BLOCK_EXT4` (1,200) and `TIDEGATE_BLOCK_XFS` (60) images, `TIDEGATE_BLOCK_FLIPS` (3), and
+//! `TIDEGATE_BLOCK_FAULTS` (1) stories in which writes fail; a story is about 300 to 750 images. `TIDEGATE_BLOCK_SEED` is
+//! the first story: a long run that was ended goes on with the one after the last that it told. A seed repeats a story's
+//! choices, though not how its threads interleave; so an image that fails is kept, with what had been promised.
+//! `TIDEGATE_BLOCK_THREADS` (2) check images.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its own preparation fails")]
 #![allow(clippy::disallowed_methods, reason = "the harness makes devices and images, and nothing that must last")]

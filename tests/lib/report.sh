@@ -3,6 +3,9 @@
 LOGS=target/test-logs
 HEARTBEAT_S=30
 SHOWN_LINES=300
+# What a test, a compiler or a guest's kernel says when it fails; with so many lines of it.
+REASONS=' panicked at |^error(\[|:)|^Error:|Out of memory: Killed|^test .* FAILED$'
+REASON_LINES=60
 
 PLAN=()
 declare -A RESULT STARTED JOB
@@ -93,6 +96,13 @@ heartbeat() {
     done
 }
 
+# The reasons of a failed step, for who sees the end of a long output only.
+reasons() {
+    echo
+    echo "why $1 failed, from $LOGS/$1.log:"
+    grep -aE -A 4 "$REASONS" "$LOGS/$1.log" | cut -c 1-600 | head -n $REASON_LINES
+}
+
 stop_jobs() {
     local step
     for step in "${!JOB[@]}"; do kill -TERM -- "-${JOB[$step]}" 2> /dev/null; done
@@ -101,6 +111,9 @@ stop_jobs() {
 
 summarise() {
     local step
+    for step in "${PLAN[@]}"; do
+        [ "${RESULT[$step]}" = passed ] || [ ! -e "$LOGS/$step.log" ] || reasons "$step"
+    done
     echo
     for step in "${PLAN[@]}"; do
         printf '%-6s %-16s %5s s\n' "${RESULT[$step]}" "$step" "$(cat "$LOGS/$step.seconds" 2> /dev/null || echo -)"

@@ -40,6 +40,12 @@ step readme         "the commands of the README, as a person would type them" "d
 BACKGROUND=(opensearch collector)
 
 export CARGO_TERM_PROGRESS_WHEN=never
+# A short run says the same each time; a long one looks further, where nobody looked before.
+if [ -n "${TIDEGATE_LONG:-}" ]; then
+    export PROPTEST_CASES=${PROPTEST_CASES:-10000}
+else
+    export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
+fi
 
 step_format() { cargo fmt --all --check; }
 
@@ -138,7 +144,7 @@ step_block_images() {
     root_runner
     if [ -n "${TIDEGATE_LONG:-}" ]; then
         export TIDEGATE_BLOCK_EXT4=${TIDEGATE_BLOCK_EXT4:-50000} TIDEGATE_BLOCK_XFS=${TIDEGATE_BLOCK_XFS:-1000}
-        export TIDEGATE_BLOCK_FLIPS=${TIDEGATE_BLOCK_FLIPS:-200}
+        export TIDEGATE_BLOCK_FLIPS=${TIDEGATE_BLOCK_FLIPS:-200} TIDEGATE_BLOCK_FAULTS=${TIDEGATE_BLOCK_FAULTS:-100}
     fi
     cargo test --locked --all-features --test block -- --nocapture
 }

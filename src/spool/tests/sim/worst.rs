@@ -310,6 +310,31 @@ fn rule_7_what_shares_a_block_with_what_a_failed_sync_lost_is_rewritten_too() {
 }
 
 #[test]
+fn rule_7_what_the_power_took_of_the_next_segment_is_torn_not_a_failed_sync() {
+    let mut machine = Machine::new(|_| {});
+    let log = machine.start();
+    append_by_hand(&log, 0..1, 100);
+    // A write and its sync.
+    machine.fail(&[Call::Sync], 2, Errno::IO);
+    append_by_hand(&log, 1..2, 100);
+    let second = segments(&log)[1].path.clone();
+    drop(cursor(&log, "c"));
+    // One group, of which the power left the last frame.
+    let acks: Vec<_> = (2..4).map(|number| log.append(1, payload(number, 100), 1).unwrap()).collect();
+    machine.spool().turn_writers();
+    drop(acks);
+    machine.kill();
+    let lost = DATA_AT + 2 * frame::frame_len(100);
+    let file = machine.disk.open(&second, Access::Write).unwrap();
+    file.write_bytes(&[0; frame::frame_len(100) as usize], lost).unwrap();
+    drop(file);
+    let log = machine.start();
+    drain(&mut cursor(&log, "c"));
+    let reasons: Vec<_> = log.losses().unwrap().iter().map(|loss| (loss.reason, loss.items)).collect();
+    assert!(reasons.contains(&("torn", 1)) && reasons.iter().all(|(reason, _)| *reason == "torn"), "{reasons:?}");
+}
+
+#[test]
 fn rule_7_frames_from_the_first_sequence_of_the_next_segment_on_are_not_data() {
     let mut machine = Machine::new(|_| {});
     let log = machine.start();
