@@ -338,9 +338,10 @@ fn a_full_interval_set_lets_only_the_oldest_be_read_and_loses_no_ack() {
     assert_eq!(slot, state.slot, "all that is counted is written");
     assert_eq!(slot.delivered_items, MAX_INTERVALS as u64, "what has no interval is not counted yet");
     for sequence in (1..=last).step_by(2) {
-        state.ack(sequence, sequence, 0);
+        state.ack(sequence, sequence, u64::from(sequence == last - 1));
     }
-    assert_eq!((state.slot.position, state.slot.delivered_items), (last + 1, last));
+    assert_eq!((state.slot.position, state.slot.delivered_items), (last + 1, last - 1));
+    assert_eq!(state.slot.parked_items, 1, "of a frame that had no interval when it was acked");
     assert!(state.slot.intervals.is_empty());
 }
 
@@ -364,4 +365,30 @@ fn nothing_was_counted_before_where_what_is_done_begins_after_it() {
     let (_, beyond) = acked_from(10).counted_before(11);
     assert_eq!(beyond, [Interval { first: 11, last: 15 }]);
     assert_eq!(acked_from(10).counted_before(16).1, []);
+}
+
+fn lost(first: u64, last: u64) -> Lost {
+    let (amount, totals) = (before(last + 1) - before(first), before(last + 1));
+    Lost { first_sequence: first, last_sequence: last, amount, totals, reason: Reason::Damaged }
+}
+
+#[test]
+fn after_a_loss_at_the_end_reading_goes_on_behind_it() {
+    let mut state = State::new(Slot { position: 1, start: 1, ..Slot::default() });
+    state.lost(&lost(1, 3), Totals::default(), NOW);
+    assert_eq!((state.slot.position, state.fresh()), (4, place(4)));
+}
+
+#[test]
+fn what_is_lost_in_flight_in_a_replay_was_counted_once() {
+    let mut state = State::new(Slot { position: 1, start: 1, ..Slot::default() });
+    (1..=5).for_each(|sequence| state.read(&met(sequence)));
+    state.ack(1, 4, 0);
+    state.seek(place(2), Totals::default(), NOW);
+    (2..=5).for_each(|sequence| state.read(&met(sequence)));
+    let dropped = |state: &State| state.slot.dropped[Reason::Damaged as usize].items;
+    state.lost(&lost(2, 3), Totals::default(), NOW);
+    assert_eq!(dropped(&state), 0, "delivered before");
+    state.lost(&lost(4, 5), Totals::default(), NOW);
+    assert_eq!(dropped(&state), u64::from(items(5)), "only the last was not");
 }

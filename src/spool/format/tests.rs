@@ -298,3 +298,8 @@ fn a_payload_has_the_crc32c_of_the_processors_instruction_whatever_its_length_an
         assert_eq!(super::payload_crc(before, payload), crc32c::crc32c_append(before, payload), "{length}");
     }
 }
+
+#[test]
+fn a_frame_is_padded_to_the_next_8_bytes_and_no_further() {
+    assert_eq!([0, 1, 7, 8, 9, 16].map(align_up), [0, 8, 8, 8, 16, 16]);
+}

@@ -306,3 +306,29 @@ fn rule_8_a_log_stays_full_while_what_it_refused_would_be_refused_again() {
     drop(c);
     spool.close().unwrap();
 }
+
+#[test]
+fn what_is_pending_is_as_old_as_its_oldest_frame() {
+    let mut bench = Bench::new();
+    let (spool, clock) = by_hand(&mut bench, Durability::Sync);
+    let log = spool.log("log").unwrap();
+    let mut c = cursor(&log, "c");
+    let age = |c: &Cursor| c.pending().oldest_age.map(|age| age.as_secs());
+    assert_eq!(age(&c), None);
+    append_by_hand(&log, 0..1);
+    clock.go(Duration::from_secs(10));
+    append_by_hand(&log, 1..2);
+    clock.go(Duration::from_secs(5));
+    assert_eq!(age(&c), Some(15), "not read");
+    let frames = drain(&mut c);
+    assert_eq!(age(&c), Some(15), "in flight");
+    c.ack(frames[0].sequence, frames[0].sequence, 0).unwrap();
+    assert_eq!(age(&c), Some(5));
+    c.ack(0, u64::MAX, 0).unwrap();
+    assert_eq!(age(&c), None);
+    c.seek(From::Sequence(frames[0].sequence)).unwrap();
+    assert_eq!(age(&c), None, "what is only replayed is not pending");
+    append_by_hand(&log, 2..3);
+    clock.go(Duration::from_secs(2));
+    assert_eq!(age(&c), Some(2));
+}

@@ -448,3 +448,16 @@ fn rule_15_a_cursor_is_opened_and_moves_on_a_disk_that_is_full() {
     let log = faulty.open();
     assert_eq!(numbers(&drain(&mut cursor(&log, "c"))), [9]);
 }
+
+#[test]
+fn a_cursors_file_that_cannot_be_replaced_or_removed_is_an_error() {
+    let faulty = Faulty::new(|_| {});
+    let log = faulty.bench.log();
+    faulty.fail(Op::Remove, "~c", 1, Errno::IO);
+    let made = log.cursor("c", Start::Oldest, Need::Required);
+    assert!(made.is_err());
+    drop(cursor(&log, "c"));
+    faulty.fail(Op::Remove, "c", 1, Errno::IO);
+    assert!(log.remove_cursor("c").is_err());
+    log.remove_cursor("c").unwrap();
+}

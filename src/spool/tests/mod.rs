@@ -3,6 +3,7 @@
 mod basics;
 mod by_hand;
 mod damage;
+mod dead_letters;
 mod fault_disk;
 mod faults;
 mod flips;
@@ -10,6 +11,7 @@ mod kill;
 mod ledger;
 mod limit;
 mod seek;
+mod shares;
 mod sim;
 mod space;
 mod story;
@@ -151,4 +153,24 @@ pub(crate) fn read_all(reader: &Reader, from: From) -> Vec<Frame> {
         frames.push(frame);
     }
     frames
+}
+
+/// Appends until the log is full or `most` went in; answers how many went in.
+pub(crate) fn fill(log: &Log, most: u64) -> u64 {
+    (0..most).find(|n| log.append(1, payload(*n, 1000), 1).and_then(|a| a.wait()).is_err()).unwrap_or(most)
+}
+
+pub(crate) fn bytes_on_disk(path: &Path) -> u64 {
+    let entries = path.read_dir().unwrap().map(|e| e.unwrap());
+    let size = |e: std::fs::DirEntry| {
+        let found = e.metadata().unwrap();
+        if found.is_dir() { bytes_on_disk(&e.path()) } else { found.len() }
+    };
+    entries.map(size).sum()
+}
+
+/// A log of 1 MiB.
+pub(crate) fn small(o: &mut Options) {
+    o.max_size = Some(4 << 20);
+    o.log.max_size = Some(1 << 20);
 }
