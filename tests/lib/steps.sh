@@ -41,8 +41,11 @@ BACKGROUND=(opensearch collector)
 
 export CARGO_TERM_PROGRESS_WHEN=never
 # A short run says the same each time; a long one looks further, where nobody looked before.
+OPTIMISED=()
 if [ -n "${TIDEGATE_LONG:-}" ]; then
     export PROPTEST_CASES=${PROPTEST_CASES:-10000}
+    # For hours of it, building takes the smaller part.
+    OPTIMISED=(--release)
 else
     export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
 fi
@@ -117,7 +120,7 @@ step_kernel_6_12() { tests/kernel/vm.sh 6.12; }
 
 step_kill() {
     [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_KILL_CYCLES=${TIDEGATE_KILL_CYCLES:-2000}
-    cargo test --locked --all-features --test kill -- --nocapture
+    cargo test --locked "${OPTIMISED[@]}" --all-features --test kill -- --nocapture
 }
 
 # Some 1,500 images a story.
@@ -146,13 +149,13 @@ step_block_images() {
         export TIDEGATE_BLOCK_EXT4=${TIDEGATE_BLOCK_EXT4:-50000} TIDEGATE_BLOCK_XFS=${TIDEGATE_BLOCK_XFS:-1000}
         export TIDEGATE_BLOCK_FLIPS=${TIDEGATE_BLOCK_FLIPS:-200} TIDEGATE_BLOCK_FAULTS=${TIDEGATE_BLOCK_FAULTS:-100}
     fi
-    cargo test --locked --all-features --test block -- --nocapture
+    cargo test --locked "${OPTIMISED[@]}" --all-features --test block -- --nocapture
 }
 
 step_disk_full() {
     root_runner
     [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_FULL_CYCLES=${TIDEGATE_FULL_CYCLES:-1000}
-    cargo test --locked --all-features --test full -- --nocapture
+    cargo test --locked "${OPTIMISED[@]}" --all-features --test full -- --nocapture
 }
 
 step_power_cut() {
@@ -160,7 +163,7 @@ step_power_cut() {
     # For each file system.
     [ -z "${TIDEGATE_LONG:-}" ] || export TIDEGATE_POWER_CYCLES=${TIDEGATE_POWER_CYCLES:-500}
     # One emulator at a time.
-    cargo test --locked --all-features --test power -- --nocapture --test-threads=1
+    cargo test --locked "${OPTIMISED[@]}" --all-features --test power -- --nocapture --test-threads=1
 }
 
 step_whole_way() {

@@ -189,3 +189,12 @@ fn rule_13_a_log_within_its_part_takes_it_and_asks_nobody() {
     append(&late, 0..1, 1000);
     assert_eq!(flood.losses().unwrap(), before);
 }
+
+#[test]
+fn rule_11_a_log_that_has_no_spare_and_no_room_has_room_for_nothing() {
+    let bench = Bench::with(small);
+    let log = bench.log();
+    let _c = cursor(&log, "c");
+    assert!(fill(&log, 5000) < 5000);
+    assert!(!log.0.make_room(1 << 20, Some(64 << 10)).unwrap());
+}

@@ -1,0 +1,95 @@
+//! Rules 10 and 11: names, files that are used again, and what is reclaimed.
+
+use super::*;
+
+#[test]
+fn rule_10_a_file_gets_its_name_when_its_bytes_are_durable() {
+    let mut machine = Machine::new(|o| {
+        o.log.durability = Durability::Os;
+        o.log.retain_size = 0;
+    });
+    let log = machine.start();
+    let mut c = cursor(&log, "c");
+    append_by_hand(&log, 0..40, 6000);
+    deliver(&mut c);
+    machine.spool().turn_housekeeper();
+    append_by_hand(&log, 40..80, 6000);
+    // Of the last segment only the last write is left: the bytes before it are set aside.
+    machine.lose_power(Left::LastWrites);
+    machine.start();
+    let moments = machine.moments(&[Call::Create, Call::Rename]);
+    let (made, named): (Vec<_>, Vec<_>) = moments.into_iter().partition(|moment| moment.after.0 == Call::Create);
+    for Moment { after: (_, path, _), tree, .. } in &named {
+        assert!(tree.is_synced(path), "{}", path.display());
+    }
+    let count = |of: &[Moment], part: &str| of.iter().filter(|m| m.after.1.to_str().unwrap().contains(part)).count();
+    for kind in ["/spool.id", "/cursors/c", "/seg-", "/spare-", "/damaged/"] {
+        assert!(count(&named, kind) > 0, "none of {kind}");
+    }
+    assert!(count(&named, "/seg-") > count(&made, "/spare-"), "some are recycled");
+}
+
+#[test]
+fn rule_10_a_file_is_written_again_only_when_its_old_name_is_durably_gone() {
+    let mut machine = Machine::new(|o| o.log.retain_size = 0);
+    let log = machine.start();
+    let mut c = cursor(&log, "c");
+    append_by_hand(&log, 0..30, 6000);
+    deliver(&mut c);
+    machine.spool().turn_housekeeper();
+    machine.moments(&[]);
+    append_by_hand(&log, 30..50, 6000);
+    for moment in machine.moments(&CHANGES) {
+        let mut image = machine.cut(&moment.tree, Left::Nothing);
+        image.start();
+        let damage = image.reader().verify(&mut |_, _| {}).unwrap().logs.remove(0).damage;
+        assert!(damage.is_empty(), "{:?}: {damage:?}", moment.after);
+    }
+}
+
+#[test]
+fn rule_10_a_file_that_a_reader_elsewhere_holds_is_not_recycled() {
+    let mut machine = Machine::new(|o| o.log.retain_size = 0);
+    let log = machine.start();
+    let mut c = cursor(&log, "c");
+    append_by_hand(&log, 0..30, 6000);
+    let files = Files::open(&machine.reader(), "log", false).unwrap();
+    let held = files.table().all(files.env()).unwrap();
+    // One that has its lock, and one that comes for it when the file has another name already.
+    let first = files.open(&held[0]).unwrap();
+    let second = held[1].open(files.env()).unwrap();
+    deliver(&mut c);
+    machine.spool().turn_housekeeper();
+    assert!(second.try_lock(false).unwrap());
+    append_by_hand(&log, 30..60, 6000);
+    for (segment, file) in held.iter().zip([first, second]) {
+        assert!(segment.is_mine(&*file).unwrap(), "{}", segment.path.display());
+    }
+}
+
+#[test]
+fn rule_11_a_cursor_is_durably_moved_before_what_it_wants_goes() {
+    let mut machine = Machine::new(|o| {
+        o.log.on_full = OnFull::DropOldest;
+        o.log.max_size = Some(448 << 10);
+    });
+    let log = machine.start();
+    let (_slow, mut fast) = (cursor(&log, "slow"), cursor(&log, "fast"));
+    for number in 0..120 {
+        append_by_hand(&log, number..number + 1, 6000);
+        // Done, but not durably: it is behind all the same.
+        drain(&mut fast);
+        fast.ack(0, u64::MAX, 0).unwrap();
+    }
+    for moment in machine.moments(&[Call::Rename, Call::Remove, Call::SyncDir]) {
+        let mut image = machine.cut(&moment.tree, Left::Nothing);
+        let log = image.start();
+        for name in ["slow", "fast"] {
+            drain(&mut cursor(&log, name));
+        }
+        for loss in log.losses().unwrap() {
+            assert_eq!((loss.cursor.as_deref(), loss.reason), (Some("slow"), "full"), "{:?}", moment.after);
+        }
+    }
+    assert!(log.losses().unwrap().iter().any(|loss| loss.items > 0));
+}
