@@ -198,3 +198,37 @@ fn rule_11_a_log_that_has_no_spare_and_no_room_has_room_for_nothing() {
     assert!(fill(&log, 5000) < 5000);
     assert!(!log.0.make_room(1 << 20, Some(64 << 10)).unwrap());
 }
+
+#[test]
+fn rule_3_a_spare_is_filled_where_a_segment_more_would_still_have_room() {
+    let shares = Shares::new();
+    let log = shares.log("log", Some(8), 0);
+    let size = 64 << 10;
+    for (room, filled) in [(size, false), (2 * size - 1, false), (2 * size, true)] {
+        log.0.account.set(8 * Shares::MIB - room);
+        log.0.fill_spare(size, &|| true).unwrap();
+        assert_eq!(!log.0.spares.is_empty(), filled, "{room}");
+    }
+    assert_eq!((log.0.spares.bytes(), log.0.account.bytes()), (size, 8 * Shares::MIB - size));
+}
+
+#[test]
+fn rule_13_who_gives_room_gives_no_more_than_is_needed() {
+    let bench = Bench::with(|o| o.max_size = Some(4 << 20));
+    let spool = bench.spool.as_ref().unwrap();
+    let flood = spool.log_with("flood", on_full(&bench, OnFull::DropOldest)).unwrap();
+    let needy = spool.log_with("needy", on_full(&bench, OnFull::DropOldest)).unwrap();
+    let (_a, _b) = (cursor(&flood, "c"), cursor(&needy, "c"));
+    assert_eq!(fill(&flood, 5000), 5000);
+    let lost = |log: &Log| log.losses().unwrap().iter().map(|loss| loss.items).sum::<u64>();
+    let before = lost(&flood);
+    let mut last = before;
+    // Beyond its part of 1 MiB.
+    for n in 0..1300 {
+        append(&needy, n..n + 1, 1000);
+        let now = lost(&flood);
+        assert!(now - last <= 130, "{} frames of 1 kB for one, where two segments hold 128", now - last);
+        last = now;
+    }
+    assert!(last > before && lost(&needy) == 0);
+}
