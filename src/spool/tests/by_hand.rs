@@ -332,3 +332,25 @@ fn what_is_pending_is_as_old_as_its_oldest_frame() {
     clock.go(Duration::from_secs(2));
     assert_eq!(age(&c), Some(2));
 }
+
+#[test]
+fn rule_12_what_every_cursor_passed_is_kept_for_retain_age_and_no_longer() {
+    let mut bench = Bench::with(|o| o.log.retain_age = HOUR);
+    let (spool, clock) = by_hand(&mut bench, Durability::Sync);
+    let log = spool.log("log").unwrap();
+    let mut c = cursor(&log, "c");
+    append_by_hand(&log, 0..100);
+    drain(&mut c);
+    c.ack(0, u64::MAX, 0).unwrap();
+    c.flush().unwrap();
+    let oldest = bench.segments()[0].clone();
+    // What a turn saw of the clock is believed in the next.
+    let pass = |time| {
+        clock.go(time);
+        (0..2).for_each(|_| spool.turn_housekeeper());
+    };
+    pass(HOUR);
+    assert_eq!(bench.segments()[0], oldest);
+    pass(Duration::from_secs(1));
+    assert!(!bench.segments().contains(&oldest), "{:?}", bench.segments());
+}
