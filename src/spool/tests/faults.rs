@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::fault_disk::{Fault, FaultDisk, Op};
 use super::*;
 use crate::spool::env::Env;
+use crate::spool::worker::Runner;
 use crate::spool::{DeadLetter, Durability, Error, OnFull};
 
 struct Faulty {
@@ -460,4 +461,35 @@ fn a_cursors_file_that_cannot_be_replaced_or_removed_is_an_error() {
     faulty.fail(Op::Remove, "c", 1, Errno::IO);
     assert!(log.remove_cursor("c").is_err());
     log.remove_cursor("c").unwrap();
+}
+
+#[test]
+fn rule_10_a_file_whose_old_name_may_come_back_is_no_spare() {
+    for is_removed in [true, false] {
+        let mut bench = Bench::with(|o| o.log.retain_size = 0);
+        drop(bench.spool.take());
+        let disk = FaultDisk::default();
+        let env = Env { disk: Arc::new(disk.clone()), runner: Runner::Hand, ..Env::real() };
+        let spool = Spool::open_on(env, bench.path(), bench.options.clone()).unwrap();
+        let log = spool.log("log").unwrap();
+        let mut c = cursor(&log, "c");
+        for n in 0..20 {
+            log.append_wait(1, payload(n, 6000), 1).unwrap();
+        }
+        drain(&mut c);
+        c.ack(0, u64::MAX, 0).unwrap();
+        c.flush().unwrap();
+        let left_out = log.0.account.bytes() - bytes(&bench, &log).1;
+        disk.add(Fault { op: Op::SyncDir, file: "log", skip: 0, times: 1, errno: Errno::IO });
+        if !is_removed {
+            disk.add(Fault { op: Op::Remove, file: "spare-", skip: 0, times: 1, errno: Errno::IO });
+        }
+        log.0.retain(false, 0).unwrap_err();
+        assert!(log.0.spares.is_empty());
+        let names = bench.log_dir().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+        let there = names.filter(|name| name.to_string_lossy().starts_with("spare-")).count();
+        assert_eq!(there, usize::from(!is_removed));
+        let (counted, found) = bytes(&bench, &log);
+        assert_eq!(counted - left_out, found, "what cannot be removed counts");
+    }
 }
