@@ -109,6 +109,11 @@ pub(crate) fn tell(text: &str) {
     anstream::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
+/// A line of the agent's life on standard error.
+pub(crate) fn say(line: &str) {
+    tell(&format!("{line}\n"));
+}
+
 /// Prints text on standard output; styles are taken out unless it is a terminal and `NO_COLOR` is unset.
 pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
     let mut stdout = anstream::stdout().lock();

@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
 
 use super::Globals;
-use super::output::{self, Failure, WARNING};
+use super::output::{self, Failure, WARNING, say};
 use super::signals::{Signals, Told};
 use super::sources::{self, ConfigArgs};
 use crate::config::{self, Config, DEFAULT_YAML, Pipeline, Sources};
@@ -79,11 +79,6 @@ fn log_to_stderr(level: tracing::Level) -> Level {
     // Fails only when a subscriber is set already, as in a test: then that one is as good.
     tracing_subscriber::registry().with(filter).with(messages).try_init().unwrap_or_default();
     handle
-}
-
-/// One start-up line on standard error.
-pub(super) fn say(line: &str) {
-    output::tell(&format!("{line}\n"));
 }
 
 fn data_fact(config: &Config, spool: &Spool) -> String {

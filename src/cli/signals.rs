@@ -6,8 +6,7 @@ use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
-use super::output::Failure;
-use super::run::say;
+use super::output::{Failure, say};
 
 /// What was asked for and is not done yet.
 pub(super) struct Signals {
