@@ -279,6 +279,27 @@ fn what_was_acked_beyond_the_oldest_is_not_dropped_too() {
 }
 
 #[test]
+fn what_was_acked_beyond_what_a_limit_takes_is_counted_once_too() {
+    let mut bench = Bench::with(|o| o.log.on_full = OnFull::DropOldest);
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    let sequences = append(&log, 0..20, 100);
+    drain(&mut c);
+    c.ack(sequences[3], sequences[7], 0).unwrap();
+    c.ack(sequences[15], sequences[16], 0).unwrap();
+    c.flush().unwrap();
+    drop(c);
+    let log = bench.crash();
+    // 0, 1, 2 and 8 go.
+    let mut c = limited(&log, "c", Need::Required, Limit::Items(9));
+    until("it is within its limit", || c.pending().items <= 9);
+    assert_eq!(numbers(&drain(&mut c)), (9..15).chain(17..20).collect::<Vec<_>>());
+    let found = account(&bench, "c");
+    assert_eq!(found.dropped_items, [("full".to_owned(), 4)]);
+    assert_eq!((found.delivered_items, found.pending.items), (7, 9));
+}
+
+#[test]
 fn a_newest_frame_larger_than_the_limit_stays() {
     let bench = Bench::with(|o| o.log.on_full = OnFull::DropOldest);
     let log = bench.log();
