@@ -441,3 +441,19 @@ fn a_move_to_the_end_does_not_skip_what_was_delivered_and_went_with_the_power() 
     assert!(seen.dropped_items.is_empty(), "{seen:?}");
     closes(&bench);
 }
+
+#[test]
+fn a_move_says_which_is_the_oldest_record_that_could_be_reached() {
+    let bench = Bench::with(|o| {
+        small(o);
+        o.log.on_full = OnFull::DropOldest;
+    });
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    fill(&log, 3000);
+    let oldest = c.next_batch(1).unwrap().unwrap().frames.remove(0);
+    assert!(oldest.sequence > 1);
+    let moved = c.seek(From::Sequence(oldest.sequence)).unwrap();
+    let told = (moved.oldest_sequence, moved.oldest_time_unix_nanos);
+    assert_eq!(told, (Some(oldest.sequence), Some(oldest.time_unix_nanos)));
+}
