@@ -50,8 +50,8 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = self.images() as f64 / self.checking.as_secs_f64().max(0.001);
         write!(f, "{} images of {} recordings", self.images(), self.recordings)?;
-        let Self { reclaimed, survived, lost, not_measured, broken, .. } = self;
-        write!(f, " ({reclaimed} with segments reclaimed), {rate:.1} images/s: ")?;
+        let Self { reclaimed, refused, survived, lost, not_measured, broken, .. } = self;
+        write!(f, " ({reclaimed} with segments reclaimed, {refused} writes failed), {rate:.1} images/s: ")?;
         write!(f, "survived {survived}, lost {lost}, nothing promised yet {not_measured}, harness broken {broken}")
     }
 }
@@ -94,6 +94,18 @@ impl Campaign {
         let checkers = (0..threads).map(|n| Checker::new(&room, &format!("image-{n}"), file_system)).collect();
         let (durability, drive) = (Durability::Sync, Drive::Honest);
         Self { file_system, images_per_life, durability, drive, faults: false, tally: Tally::default(), checkers, room }
+    }
+
+    /// Tells stories from this one on, until there are enough or one failed.
+    pub(crate) fn stories(&mut self, what: &str, first: u64, is_enough: impl Fn(&Tally, u64) -> bool) {
+        for seed in first.. {
+            self.story(seed);
+            let is_over = is_enough(&self.tally, seed - first + 1) || !self.tally.failures.is_empty();
+            println!("{}{what}: stories {first} to {seed}: {}", if is_over { "figure: " } else { "" }, self.tally);
+            if is_over {
+                break;
+            }
+        }
     }
 
     /// Tells one story and checks its images.

@@ -70,14 +70,7 @@ fn campaign(file_system: FileSystem, images: u64, images_per_life: u64) -> Campa
     let name = file_system.name();
     let threads = environment("TIDEGATE_BLOCK_THREADS").unwrap_or(2);
     let mut campaign = Campaign::new(file_system, images_per_life as usize, threads as usize);
-    for seed in first.. {
-        campaign.story(seed);
-        let done = campaign.tally.images() >= images || !campaign.tally.failures.is_empty();
-        println!("{}T1 {name}: stories {first} to {seed}: {}", if done { "figure: " } else { "" }, campaign.tally);
-        if done {
-            break;
-        }
-    }
+    campaign.stories(&format!("T1 {name}"), first, |tally, _| tally.images() >= images);
     campaign
 }
 

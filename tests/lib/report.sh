@@ -8,7 +8,8 @@ REASONS=' panicked at |^error(\[|:)|^Error:|Out of memory: Killed|^test .* FAILE
 REASON_LINES=60
 
 PLAN=()
-declare -A RESULT STARTED JOB
+declare -A RESULT JOB
+BROKEN=()
 PASSED=0 FAILED=0
 BEGAN=$SECONDS
 
@@ -79,6 +80,7 @@ run_step() {
         echo "ok    $step: $seconds s"
     else
         RESULT[$step]=failed FAILED=$((FAILED + 1))
+        BROKEN+=("$step")
         echo "----- $LOGS/$step.log, its last $SHOWN_LINES lines"
         tail -n $SHOWN_LINES "$LOGS/$step.log"
         echo "-----"
@@ -111,9 +113,7 @@ stop_jobs() {
 
 summarise() {
     local step
-    for step in "${PLAN[@]}"; do
-        [ "${RESULT[$step]}" = passed ] || [ ! -e "$LOGS/$step.log" ] || reasons "$step"
-    done
+    for step in "${BROKEN[@]}"; do reasons "$step"; done
     echo
     for step in "${PLAN[@]}"; do
         printf '%-6s %-16s %5s s\n' "${RESULT[$step]}" "$step" "$(cat "$LOGS/$step.seconds" 2> /dev/null || echo -)"

@@ -40,15 +40,11 @@ step readme         "the commands of the README, as a person would type them" "d
 BACKGROUND=(opensearch collector)
 
 export CARGO_TERM_PROGRESS_WHEN=never
-# A short run says the same each time; a long one looks further, where nobody looked before.
-OPTIMISED=()
-if [ -n "${TIDEGATE_LONG:-}" ]; then
-    export PROPTEST_CASES=${PROPTEST_CASES:-10000}
-    # For hours of it, building takes the smaller part.
-    OPTIMISED=(--release)
-else
-    export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
-fi
+# Property tests say the same each time, so that chance fails no other change.
+export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
+# A short run only checks what would take too long; a long one is built with optimisation, which takes the smaller part.
+CHECK=(--check) OPTIMISED=()
+[ -z "${TIDEGATE_LONG:-}" ] || { CHECK=() OPTIMISED=(--release); }
 
 step_format() { cargo fmt --all --check; }
 
@@ -73,7 +69,11 @@ step_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-featu
 
 step_ebpf() { ebpf/check.sh; }
 
-step_test() { cargo test --locked --all-features; }
+step_test() {
+    # A long run looks where nobody looked before.
+    [ -z "${TIDEGATE_LONG:-}" ] || { unset PROPTEST_RNG_SEED; export PROPTEST_CASES=${PROPTEST_CASES:-10000}; }
+    cargo test --locked --all-features
+}
 step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
 
 # Hundreds of thousands of logs are read: our code is optimised, and keeps its checks. What it needs was built for
@@ -130,18 +130,8 @@ step_crash_images() {
     CRASH_STORIES=${CRASH_STORIES:-$stories} log_tests spool::tests::sim::crashes
 }
 
-step_teeth() {
-    local how=--check
-    [ -z "${TIDEGATE_LONG:-}" ] || how=
-    tests/teeth/run $how
-}
-
-step_mutants() {
-    local what=--check
-    [ -z "${TIDEGATE_LONG:-}" ] || what=
-    # shellcheck disable=SC2086
-    tests/mutants/run $what
-}
+step_teeth() { tests/teeth/run "${CHECK[@]}"; }
+step_mutants() { tests/mutants/run "${CHECK[@]}"; }
 
 step_block_images() {
     root_runner

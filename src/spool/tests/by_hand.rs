@@ -60,9 +60,7 @@ fn by_hand(bench: &mut Bench, durability: Durability) -> (Spool, Arc<HandClock>)
 
 /// Ends without closing, if it is open, and opens by hand under this clock.
 fn under(bench: &mut Bench, clock: &Arc<HandClock>) -> Spool {
-    drop(bench.spool.take());
-    let env = Env { clock: clock.clone(), runner: Runner::Hand, ..Env::real() };
-    Spool::open_on(env, bench.path(), bench.options.clone()).unwrap()
+    bench.open_on(Env { clock: clock.clone(), runner: Runner::Hand, ..Env::real() })
 }
 
 #[test]

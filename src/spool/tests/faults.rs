@@ -27,9 +27,8 @@ impl Faulty {
     }
 
     fn open(&mut self) -> Log {
-        let (path, options) = (self.bench.path(), self.bench.options.clone());
         let disk = Arc::new(self.disk.clone());
-        self.bench.spool = Some(Spool::open_on(Env { disk, ..Env::real() }, path, options).unwrap());
+        self.bench.spool = Some(self.bench.open_on(Env { disk, ..Env::real() }));
         self.bench.log()
     }
 
@@ -467,10 +466,8 @@ fn a_cursors_file_that_cannot_be_replaced_or_removed_is_an_error() {
 fn rule_10_a_file_whose_old_name_may_come_back_is_no_spare() {
     for is_removed in [true, false] {
         let mut bench = Bench::with(|o| o.log.retain_size = 0);
-        drop(bench.spool.take());
         let disk = FaultDisk::default();
-        let env = Env { disk: Arc::new(disk.clone()), runner: Runner::Hand, ..Env::real() };
-        let spool = Spool::open_on(env, bench.path(), bench.options.clone()).unwrap();
+        let spool = bench.open_on(Env { disk: Arc::new(disk.clone()), runner: Runner::Hand, ..Env::real() });
         let log = spool.log("log").unwrap();
         let mut c = cursor(&log, "c");
         for n in 0..20 {

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 use crate::spool::clock::{Clock, RealClock};
@@ -290,19 +290,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Opens the spool of this bench under this clock.
 fn under(bench: &mut Bench, clock: &Arc<SetClock>) -> Log {
-    drop(bench.spool.take());
-    let env = Env { clock: clock.clone(), ..Env::real() };
-    bench.spool = Some(Spool::open_on(env, bench.path(), bench.options.clone()).unwrap());
+    bench.spool = Some(bench.open_on(Env { clock: clock.clone(), ..Env::real() }));
     bench.log()
-}
-
-/// Waits until the housekeeper has seen to it.
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < end, "never: {what}");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
 }
 
 #[test]

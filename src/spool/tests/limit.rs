@@ -1,5 +1,6 @@
 //! What a cursor may have pending: refused, waited for, or dropped.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -39,14 +40,6 @@ fn account(bench: &Bench, name: &str) -> CursorInspection {
     let settled = found.delivered_items + found.parked_items + found.skipped_items + dropped;
     assert_eq!(found.accepted_items, settled + found.pending.items, "{found:?}");
     found
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < until, "never: {what}");
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
 }
 
 #[test]
@@ -260,17 +253,25 @@ fn with_drop_oldest_only_the_cursor_that_lags_drops_and_its_ledger_closes() {
     assert_eq!(dropped(&bench), [("full".to_owned(), 90)], "a crash takes what was handed out");
 }
 
-#[test]
-fn what_was_acked_beyond_the_oldest_is_not_dropped_too() {
+/// A log that drops its oldest, with 20 frames of which an earlier run acked these at the cursor "c".
+fn acked_by_an_earlier_run(acked: &[RangeInclusive<usize>]) -> (Bench, Log) {
     let mut bench = Bench::with(|o| o.log.on_full = OnFull::DropOldest);
     let log = bench.log();
     let mut c = cursor(&log, "c");
     let sequences = append(&log, 0..20, 100);
     drain(&mut c);
-    c.ack(sequences[3], sequences[7], 0).unwrap();
+    for range in acked {
+        c.ack(sequences[*range.start()], sequences[*range.end()], 0).unwrap();
+    }
     c.flush().unwrap();
     drop(c);
     let log = bench.crash();
+    (bench, log)
+}
+
+#[test]
+fn what_was_acked_beyond_the_oldest_is_not_dropped_too() {
+    let (bench, log) = acked_by_an_earlier_run(&[3..=7]);
     let mut c = limited(&log, "c", Need::Required, Limit::Items(10));
     until("it is within its limit", || c.pending().items <= 10);
     assert_eq!(numbers(&drain(&mut c)), (10..20).collect::<Vec<_>>());
@@ -280,16 +281,7 @@ fn what_was_acked_beyond_the_oldest_is_not_dropped_too() {
 
 #[test]
 fn what_was_acked_beyond_what_a_limit_takes_is_counted_once_too() {
-    let mut bench = Bench::with(|o| o.log.on_full = OnFull::DropOldest);
-    let log = bench.log();
-    let mut c = cursor(&log, "c");
-    let sequences = append(&log, 0..20, 100);
-    drain(&mut c);
-    c.ack(sequences[3], sequences[7], 0).unwrap();
-    c.ack(sequences[15], sequences[16], 0).unwrap();
-    c.flush().unwrap();
-    drop(c);
-    let log = bench.crash();
+    let (bench, log) = acked_by_an_earlier_run(&[3..=7, 15..=16]);
     // 0, 1, 2 and 8 go.
     let mut c = limited(&log, "c", Need::Required, Limit::Items(9));
     until("it is within its limit", || c.pending().items <= 9);

@@ -17,10 +17,12 @@ mod space;
 mod story;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
+use super::env::Env;
 use super::{Cursor, Frame, From, Log, LogOptions, Need, Options, Reader, Spool, Start};
 
 /// A directory, a spool in it, and a log of small segments.
@@ -81,12 +83,27 @@ impl Bench {
         Reader::open(self.dir.path()).unwrap()
     }
 
+    /// Ends without closing, if it is open, and opens on another machine.
+    pub(crate) fn open_on(&mut self, env: Env) -> Spool {
+        drop(self.spool.take());
+        Spool::open_on(env, self.path(), self.options.clone()).unwrap()
+    }
+
     /// Segment files, oldest first.
     pub(crate) fn segments(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = self.log_dir().read_dir().unwrap().map(|e| e.unwrap().path()).collect();
         files.retain(|p| p.file_name().unwrap().to_string_lossy().starts_with("seg-"));
         files.sort();
         files
+    }
+}
+
+/// Waits for what a worker does by itself.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 

@@ -137,9 +137,7 @@ impl Shares {
 
     fn new() -> Self {
         let mut bench = Bench::with(|o| o.max_size = Some(160 * Self::MIB));
-        drop(bench.spool.take());
-        let env = Env { runner: Runner::Hand, ..Env::real() };
-        let spool = Spool::open_on(env, bench.path(), bench.options.clone()).unwrap();
+        let spool = bench.open_on(Env { runner: Runner::Hand, ..Env::real() });
         Self { bench, spool }
     }
 

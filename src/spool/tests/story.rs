@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::fault_disk::FaultDisk;
 use super::*;
@@ -147,19 +146,11 @@ impl Story {
         self.open();
     }
 
-    /// With `interval`, what was appended last can be read when its sync was due.
-    fn wait_until_all_is_readable(&self) {
-        let view = &self.log.as_ref().unwrap().0.view;
-        let until = Instant::now() + Duration::from_secs(20);
-        while view.front().visible.totals != view.front().totals {
-            assert!(Instant::now() < until, "{:?}", view.front());
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
-    }
-
     /// Every acked frame was given, or is given now; and the ledger closes.
     fn end(mut self, may_lose: bool) {
-        self.wait_until_all_is_readable();
+        // With `interval`, what was appended last can be read when its sync was due.
+        let view = &self.log.as_ref().unwrap().0.view;
+        until("all can be read", || view.front().visible.totals == view.front().totals);
         self.cursor.as_mut().unwrap().rewind();
         for frame in drain(self.cursor.as_mut().unwrap()) {
             let number = number(&frame.payload);

@@ -252,8 +252,8 @@ fn many_refused_records_in_a_row_look_like_an_outage_until_others_are_accepted()
     let mut world = World::new(settings()).batch(&[numbered("bad", 10)]).batch(&[numbered("good", 1)]);
     world.run(HOUR, backend);
     assert!(!world.all_acked(), "ten refusals in a row, and nothing after them, parked all");
-    for day in 0..10 {
-        world = world.batch(&[numbered(&format!("later-{day}"), 1)]);
+    for hour in 0..10 {
+        world = world.batch(&[numbered(&format!("later-{hour}"), 1)]);
         world.run(world.elapsed() + HOUR, backend);
     }
     assert!(world.all_acked(), "{:?}", world.acked);
