@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::MissedTickBehavior;
 
+use super::trouble::Refusing;
 use crate::config::Config;
 use crate::exporters::{Request, SendError, Sent, Sink};
 use crate::otlp::record::{Record, Request as Decoded};
@@ -46,6 +47,7 @@ pub(super) async fn tell(mut losses: Losses, stopped: impl Future<Output = ()>) 
         // It waits for the disk.
         let told = tokio::task::spawn_blocking(move || {
             losses.look_at_the_clock();
+            losses.refusing.look(&losses.spool);
             losses.tell_new(|| {});
             losses
         });
@@ -65,12 +67,14 @@ pub(super) struct Losses {
     signals: BTreeMap<String, Signal>,
     teller: Teller,
     is_age_paused: bool,
+    refusing: Refusing,
 }
 
 impl Losses {
     pub(super) fn new(config: &Config, spool: Spool, own: Log) -> Self {
         let signals = config.pipelines.iter().map(|p| (p.log.clone(), p.id.signal())).collect();
-        Self { spool, own, signals, teller: Teller::default(), is_age_paused: false }
+        let (teller, refusing) = Default::default();
+        Self { spool, own, signals, teller, is_age_paused: false, refusing }
     }
 
     /// Says when drops by age begin and cease to pause.

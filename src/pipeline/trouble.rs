@@ -1,4 +1,7 @@
-//! What is wrong with the logs: told at the start, red in health while it lasts, else a note there.
+//! What is wrong with the logs: told at the start and when it begins and ends, red in health while it lasts, else a
+//! note there.
+
+use std::collections::BTreeSet;
 
 use crate::spool::{Log, Opening, Orphan, Spool};
 
@@ -30,6 +33,23 @@ impl Troubles {
             troubles.notes.push("the wall clock was set: for an hour nothing is dropped for its age".to_owned());
         }
         troubles
+    }
+}
+
+/// The logs of which it was told that they refuse appends.
+#[derive(Debug, Default)]
+pub(super) struct Refusing(BTreeSet<String>);
+
+impl Refusing {
+    /// Tells which logs refuse appends now and which take them again.
+    pub(super) fn look(&mut self, spool: &Spool) {
+        for log in spool.logs() {
+            match log.trouble() {
+                Some(error) if self.0.insert(log.name().to_owned()) => tracing::warn!("appends are refused: {error}"),
+                None if self.0.remove(log.name()) => tracing::info!(log = log.name(), "appends are taken again"),
+                _ => {}
+            }
+        }
     }
 }
 

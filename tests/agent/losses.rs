@@ -93,7 +93,7 @@ fn rule_19_what_a_limit_took_is_told_to_the_backend_that_misses_it() {
 }
 
 #[test]
-fn a_full_log_makes_health_red_until_its_backend_takes_what_it_holds() {
+fn a_full_log_is_told_and_makes_health_red_until_its_backend_takes_what_it_holds() {
     let address = nobody();
     let stage = small("reject", to(address));
     let running = stage.start_again();
@@ -102,9 +102,12 @@ fn a_full_log_makes_health_red_until_its_backend_takes_what_it_holds() {
     let reason = red["reasons"][0].as_str().unwrap();
     assert!(reason.contains("log logs is full") && reason.contains("exporters still want them"), "{reason}");
     assert!(get(running.metrics, "/metrics").text().contains("tidegate_log_refusing{log=\"logs\"} 1"));
+    let told = running.agent.wait_said("appends are refused", PATIENCE);
+    assert!(told.ends_with(reason), "{told}");
     let _backend = Backend::at(address, Mood::Take);
     // Nobody sends anything meanwhile.
     wait_until(running.health, 200);
+    running.agent.wait_said("appends are taken again", PATIENCE);
 }
 
 #[test]

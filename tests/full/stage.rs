@@ -187,7 +187,7 @@ service:
     fn resumes(&self) {
         let acked = self.oracle.figures().acked;
         let moved = wait_for(LIMIT, || (self.oracle.figures().acked > acked).then_some(()));
-        assert!(moved.is_some(), "{:?}: nothing is taken again\n{}", self.setting, self.said());
+        assert!(moved.is_some(), "{:?}: nothing is taken again\n{}\n{}", self.setting, self.said(), self.found());
     }
 
     /// Everything arrives that no policy took.
@@ -238,6 +238,18 @@ service:
 
     fn said(&self) -> String {
         self.agent.as_ref().map_or_else(String::new, Agent::stderr)
+    }
+
+    /// What is there when something did not happen: the logs, the files, the space, and where each thread stands.
+    fn found(&self) -> String {
+        let pid = self.agent.as_ref().map_or(0, Agent::pid);
+        let threads = format!("cd /proc/{pid}/task; for t in *; do echo $t $(cat $t/comm $t/wchan $t/syscall); done");
+        let shell = |script: &str| {
+            let output = Command::new("sh").args(["-c", script]).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let files = shell(&format!("df -B1 {0}; find {0} -type f -printf '%s %b %p\\n'", self.data.display()));
+        format!("{:#}\n{files}\n{}", self.tidegate(&["spool", "inspect"]), shell(&threads))
     }
 
     fn pending(&self) -> u64 {

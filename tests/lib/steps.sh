@@ -40,8 +40,12 @@ step readme         "the commands of the README, as a person would type them" "d
 BACKGROUND=(opensearch collector)
 
 export CARGO_TERM_PROGRESS_WHEN=never
-# Property tests say the same each time, so that chance fails no other change.
-export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
+# A short run makes the same choices each time, so that chance fails no other change; a long one looks for what is new.
+if [ -z "${TIDEGATE_LONG:-}" ]; then
+    for seed in {PROPTEST_RNG,TIDEGATE_{KILL,BLOCK,FULL,POWER}}_SEED; do
+        export "$seed=${!seed:-1}"
+    done
+fi
 # A short run only checks what would take too long; a long one is built with optimisation, which takes the smaller part.
 CHECK=(--check) OPTIMISED=()
 [ -z "${TIDEGATE_LONG:-}" ] || { CHECK=() OPTIMISED=(--release); }
@@ -70,8 +74,7 @@ step_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-featu
 step_ebpf() { ebpf/check.sh; }
 
 step_test() {
-    # A long run looks where nobody looked before.
-    [ -z "${TIDEGATE_LONG:-}" ] || { unset PROPTEST_RNG_SEED; export PROPTEST_CASES=${PROPTEST_CASES:-10000}; }
+    [ -z "${TIDEGATE_LONG:-}" ] || export PROPTEST_CASES=${PROPTEST_CASES:-10000}
     cargo test --locked --all-features
 }
 step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
