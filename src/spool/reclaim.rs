@@ -95,8 +95,13 @@ impl LogCore {
     /// Takes appends again when the cap that was in their way is not any more, although nobody appends.
     pub(crate) fn recheck_cap(&self) -> Result<(), Error> {
         let Some(missed) = lock(&self.trouble).as_ref().and_then(Error::capped_need) else { return Ok(()) };
-        // Less would only be refused again.
-        if self.make_room(missed.max(self.segment_size.min(ENOUGH)), None)? {
+        let (need, spare) = match self.space.is_tight() {
+            // What a file of the log's own is enough for.
+            true => (missed, Some(self.segment_size)),
+            // Less would only be refused again.
+            false => (missed.max(self.segment_size.min(ENOUGH)), None),
+        };
+        if self.make_room(need, spare)? {
             lock(&self.trouble).take_if(|error| error.capped_need().is_some());
             self.queue.admit();
         }

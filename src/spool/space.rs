@@ -166,6 +166,11 @@ impl Space {
         }
     }
 
+    /// Whether it is the file system that has no room.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.tight.load(Ordering::Relaxed) < u64::MAX
+    }
+
     /// The log that is to give room before this one, which needs so many bytes, gives its own: the furthest above its
     /// part, if it is further above than this one would be.
     pub(crate) fn donor(&self, account: &Account, need: u64) -> Option<Arc<LogCore>> {

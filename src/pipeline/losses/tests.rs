@@ -31,6 +31,7 @@ impl Lab {
         let log = spool.log_with("logs", small).unwrap();
         let own = open(&spool, &LogOptions::default()).unwrap();
         let losses = Losses {
+            refusing: Refusing::default(),
             spool: spool.clone(),
             own,
             signals: BTreeMap::from([("logs".to_owned(), Signal::Logs)]),

@@ -155,9 +155,7 @@ impl Writer {
         let room = match (&ready, &self.open) {
             (Ok(()), Some(open)) => {
                 // Within the file that is there already, or as much as it may grow.
-                let growth = self.core.space.room(&self.core.account);
-                let free = open.segment.size().saturating_sub(open.end).saturating_add(growth);
-                open.room(self.core.segment_size).min(free).max(first)
+                open.room_now(self.core.segment_size, self.core.space.room(&self.core.account)).max(first)
             }
             _ => u64::MAX,
         };
@@ -182,13 +180,16 @@ impl Writer {
         self.taken = group;
     }
 
-    /// Writes a group and makes it as durable as the policy says. On a disk that is full, once more when the oldest is
-    /// gone, if a policy gives that up.
+    /// Writes a group and makes it as durable as the policy says. On a disk that is full, once more where the log
+    /// still has room, or gets some by what a policy gives up.
     fn store(&mut self, group: &[Queued]) -> Result<(), Error> {
-        let need: u64 = group.iter().map(Queued::frame_len).sum();
-        match self.write_group(group) {
-            // At the same place: nothing that the first try wrote is left.
-            Err(Failed::Full(e)) if self.gives_way(&e, need, None) => self.write_group(group),
+        let frames = self.number(group);
+        // Burnt even if the write fails: a part of it may be in the file.
+        self.next_sequence = frames.last().map_or(self.next_sequence, |f| f.header.sequence + 1);
+        let need = frames.iter().map(|f| f.header.frame_len()).sum();
+        match self.write_group(&frames) {
+            // The same frames: what the first try left of them must not say anything else.
+            Err(Failed::Full(e)) if self.gives_way(&e, need) => self.write_group(&frames),
             result => result,
         }
         .map_err(|failed| match failed {
@@ -197,13 +198,10 @@ impl Writer {
         })
     }
 
-    fn write_group(&mut self, group: &[Queued]) -> Result<(), Failed> {
-        let frames = self.number(group);
+    fn write_group(&mut self, frames: &[Numbered]) -> Result<(), Failed> {
         let last = frames.last().map_or(self.last_sequence, |f| f.header.sequence);
         let totals = frames.last().map_or(self.totals, |f| f.header.totals_after());
-        // Burnt even if the write fails: a part of it may be in the file.
-        self.next_sequence = last + 1;
-        match self.write(&frames) {
+        match self.write(frames) {
             Ok(start) => {
                 (self.last_sequence, self.totals) = (last, totals);
                 if self.core.options.durability != Durability::Os {
@@ -253,10 +251,10 @@ impl Writer {
     }
 
     /// Keeps frames that were written from `start` on until they are durable.
-    fn keep(&mut self, frames: Vec<Numbered>, mut start: u64) {
+    fn keep(&mut self, frames: &[Numbered], mut start: u64) {
         for frame in frames {
             let end = start.saturating_add(frame.header.frame_len());
-            self.kept.push_back(Kept { frame, start, end });
+            self.kept.push_back(Kept { frame: frame.clone(), start, end });
             start = end;
         }
     }

@@ -57,9 +57,14 @@ impl Open {
         self.segment.size().max(segment_size).saturating_sub(self.end + RESERVE)
     }
 
-    /// By how much the file grows when so many bytes are written.
-    pub(crate) fn growth(&self, bytes: u64) -> u64 {
-        (self.end + bytes).saturating_sub(self.segment.size())
+    /// Of them, those that fit now, when the file may grow by so much.
+    pub(crate) fn room_now(&self, segment_size: u64, growth: u64) -> u64 {
+        self.room(segment_size).min(self.segment.size().saturating_add(growth).saturating_sub(self.end + RESERVE))
+    }
+
+    /// By how much the file must be allowed to grow for so many bytes of frames, and to be sealed after them.
+    pub(crate) fn growth(&self, frames: u64) -> u64 {
+        (self.end + frames + RESERVE).saturating_sub(self.segment.size())
     }
 
     /// Writes frames at the end. Returns by how much the file grew; after an error nothing of it counts as written.
@@ -68,7 +73,7 @@ impl Open {
         arena.fill(frames, self.seed, self.end);
         arena.pad(self.padding(self.end + length));
         self.file.write(&mut arena.slices(frames), self.end)?;
-        let grown = self.growth(length);
+        let grown = (self.end + length).saturating_sub(self.segment.size());
         self.end += length;
         self.segment.set_size(self.segment.size().max(self.end));
         let data = || frames.iter().filter(|f| f.header.is_data()).map(|f| f.header);

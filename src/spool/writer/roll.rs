@@ -36,21 +36,38 @@ struct Made {
 }
 
 impl Writer {
-    /// Makes sure that an open segment has room for a frame of this many bytes, in the cap and on the disk.
-    pub(super) fn ensure_room(&mut self, frame: u64) -> Result<(), Error> {
-        if self.open.as_ref().is_some_and(|open| open.count > 0 && open.room(self.core.segment_size) < frame) {
+    /// Makes sure that an open segment has room for frames of this many bytes, in the cap and on the disk.
+    pub(super) fn ensure_room(&mut self, frames: u64) -> Result<(), Error> {
+        if self.open.as_ref().is_some_and(|open| open.count > 0 && open.room(self.core.segment_size) < frames) {
             self.seal()?;
         }
-        match &self.open {
-            Some(open) => {
-                let growth = open.growth(frame);
-                if growth > 0 && !self.make_room(growth, None)? {
-                    return Err(self.capped(growth));
-                }
-                Ok(())
+        if self.find_room(frames)? { Ok(()) } else { Err(self.capped(need_of(frames))) }
+    }
+
+    /// Room in the open segment, else in the next one. False when there is none and no policy gives up any more.
+    fn find_room(&mut self, frames: u64) -> Result<bool, Error> {
+        if let Some(open) = &self.open {
+            let growth = open.growth(frames);
+            if growth == 0 || growth <= self.core.space.room(&self.core.account) {
+                return Ok(true);
             }
-            None => self.begin(frame),
+            if !self.core.space.is_tight() {
+                return self.make_room(growth, None);
+            }
         }
+        // On a disk that is full, too, of a file whose blocks the log has already: what it gave back for the open
+        // segment to grow, others could take.
+        let need = need_of(frames);
+        if !self.make_room(need, Some(need.max(self.core.segment_size)))? {
+            return Ok(false);
+        }
+        if self.open.is_some() && self.core.spares.has(need) {
+            self.seal()?;
+        }
+        if self.open.is_none() {
+            self.begin(need)?;
+        }
+        Ok(true)
     }
 
     fn make_room(&mut self, need: u64, spare: Option<u64>) -> Result<bool, Error> {
@@ -59,12 +76,8 @@ impl Writer {
         made.map_err(|e| self.refused(e))
     }
 
-    /// Opens the next segment, for a first frame of this many bytes.
-    fn begin(&mut self, frame: u64) -> Result<(), Error> {
-        let need = DATA_AT + frame + frame_len(0) + FOOTER_LEN;
-        if !self.make_room(need, Some(need.max(self.core.segment_size)))? {
-            return Err(self.capped(need));
-        }
+    /// Opens the next segment, which takes so many bytes at first.
+    fn begin(&mut self, need: u64) -> Result<(), Error> {
         let beginning = Beginning {
             flags: self.flags,
             // What a refused write left in the segment before is no data of it. Only what an earlier run left may be.
@@ -78,14 +91,14 @@ impl Writer {
         Ok(())
     }
 
-    /// The disk refused more bytes: until it has room again, the log's cap is what it has now. True when a policy gives
-    /// up enough of that for so many bytes, or as a spare.
-    pub(super) fn gives_way(&self, refusal: &io::Error, need: u64, spare: Option<u64>) -> bool {
+    /// The disk refused more bytes: until it has room again, the log's cap is what it has now. True when frames of so
+    /// many bytes have room all the same.
+    pub(super) fn gives_way(&mut self, refusal: &io::Error, frames: u64) -> bool {
         if !is_no_space(refusal) {
             return false;
         }
         self.core.space.is_used_up();
-        self.core.make_room(need, spare).unwrap_or(false)
+        self.find_room(frames).unwrap_or(false)
     }
 
     /// The new segment becomes the one that is written and the last that readers know.
@@ -102,8 +115,12 @@ impl Writer {
     fn make(&mut self, need: u64, beginning: &Beginning, frames: &[Numbered]) -> Result<Open, Error> {
         match self.try_to_make(need, beginning, frames) {
             // A file that becomes a spare keeps its blocks: nobody else can take them.
-            Err(e) if e.io_error().is_some_and(|e| self.gives_way(e, need, Some(need.max(self.core.segment_size)))) => {
-                self.try_to_make(need, beginning, frames)
+            Err(e) if e.io_error().is_some_and(is_no_space) => {
+                self.core.space.is_used_up();
+                match self.core.make_room(need, Some(need.max(self.core.segment_size))) {
+                    Ok(true) => self.try_to_make(need, beginning, frames),
+                    _ => Err(e),
+                }
             }
             made => made,
         }
@@ -279,7 +296,7 @@ impl Writer {
         let after_sequence = if frames.is_empty() { self.last_sequence } else { first_sequence.saturating_sub(1) };
         let beginning = Beginning { flags: flags::REWRITTEN, first_sequence, after_sequence, totals };
         let bytes: u64 = frames.iter().map(|f| f.header.frame_len()).sum();
-        let need = DATA_AT + bytes + frame_len(0) + FOOTER_LEN;
+        let need = need_of(bytes);
         let open = self.make(need, &beginning, &frames)?;
         // Readers leave the old file before what was rewritten. Without frames (`os`), a scan says what it holds.
         if let (Some(end), Some(old)) = (durable, &self.open) {
@@ -309,6 +326,11 @@ impl Writer {
         let (log, limit) = (self.core.name.clone(), error.to_string());
         self.troubled(Kind::Full { log, limit, retry_after }.into(), retry_after)
     }
+}
+
+/// What a new segment takes for frames of this many bytes.
+fn need_of(frames: u64) -> u64 {
+    DATA_AT + frames + frame_len(0) + FOOTER_LEN
 }
 
 /// Opens a spare for ourselves alone. A reader in another process may have opened it under its old name: then it keeps

@@ -86,6 +86,8 @@ struct State {
     faults: Vec<Fault>,
     /// Bytes that files may take.
     capacity: u64,
+    /// Others take at once what files give back.
+    is_besieged: bool,
     dice: Dice,
     locks: Vec<(usize, u64, bool)>,
     handles: u64,
@@ -129,6 +131,7 @@ impl SimDisk {
             calls: 0,
             faults: Vec::new(),
             capacity: ENDLESS,
+            is_besieged: false,
             dice,
             locks: Vec::new(),
             handles: 0,
@@ -175,13 +178,19 @@ impl SimDisk {
     pub(crate) fn heal(&self) {
         let mut state = lock(&self.0.state);
         state.faults.clear();
-        state.capacity = ENDLESS;
+        (state.capacity, state.is_besieged) = (ENDLESS, false);
     }
 
     /// From now on files may take so many bytes more.
     pub(crate) fn leave(&self, bytes: u64) {
         let mut state = lock(&self.0.state);
         state.capacity = state.used() + bytes;
+    }
+
+    /// From now on others take all that there is room for.
+    pub(crate) fn besiege(&self) {
+        self.leave(0);
+        lock(&self.0.state).is_besieged = true;
     }
 
     /// Where a directory is, if it is there.
@@ -394,6 +403,9 @@ impl Disk for SimDisk {
             let (dir, name, node) = state.find(path)?;
             node.ok_or(Errno::NOENT)?;
             state.tree.change(dir, What::Remove(name));
+            if state.is_besieged {
+                state.capacity = state.used();
+            }
             Ok(((), 0))
         })
     }

@@ -93,3 +93,34 @@ fn rule_11_a_cursor_is_durably_moved_before_what_it_wants_goes() {
     }
     assert!(log.losses().unwrap().iter().any(|loss| loss.items > 0));
 }
+
+#[test]
+fn rule_11_on_a_disk_that_others_fill_a_log_lives_in_the_blocks_that_it_has() {
+    let mut machine = Machine::new(|_| {});
+    let log = machine.start();
+    let mut c = cursor(&log, "c");
+    // Within `retain_size`, and a segment that grows.
+    append_by_hand(&log, 0..25, 6000);
+    deliver(&mut c);
+    let before = log.0.account.bytes();
+    machine.disk.besiege();
+    for round in 0..5 {
+        let number = 100 * (round + 1);
+        let mut found = Vec::new();
+        let taken = (number..).take_while(|n| {
+            let is_taken = log.append_wait(1, payload(*n, 6000), 1).is_ok();
+            found.extend(numbers(&drain(&mut c)));
+            is_taken
+        });
+        let taken = taken.count() as u64;
+        // All but the newest segment, which knows the sequences, is used again.
+        assert!(taken >= 9, "{taken} in round {round}");
+        assert_eq!(found, (number..number + taken).collect::<Vec<_>>());
+        c.ack(0, u64::MAX, 0).unwrap();
+        c.flush().unwrap();
+        assert!(log.trouble().unwrap().is_full());
+        machine.spool().turn_housekeeper();
+        machine.pass(BACKOFF);
+    }
+    assert!(log.0.account.bytes() >= before - 2 * SEGMENT, "{} of {before} bytes are left", log.0.account.bytes());
+}
