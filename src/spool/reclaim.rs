@@ -40,13 +40,35 @@ struct Oldest {
     behind: Vec<Arc<CursorCore>>,
 }
 
+/// What room is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The open segment grows: other files are of use to it only when they are gone.
+    Growth,
+    /// The next segment, which a spare may become.
+    Segment,
+}
+
+/// The sizes of a file that is worth to be a spare.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    least: u64,
+    most: u64,
+}
+
 impl LogCore {
-    /// Frees space until the log's files may grow by `need` bytes, or a spare of `spare` bytes is there: first that of
-    /// the log furthest above its part, then its own. False when no policy gives up anything more.
-    pub(crate) fn make_room(&self, need: u64, spare: Option<u64>) -> Result<bool, Error> {
-        let has_spare = || spare.is_some() && self.spares.has(need);
+    /// Frees space until the log's files may grow by `need` bytes, or for a segment a spare of so many is there: first
+    /// that of the log furthest above its part, then its own. False when no policy gives up anything more.
+    pub(crate) fn make_room(&self, need: u64, purpose: Purpose) -> Result<bool, Error> {
+        let wanted = (purpose == Purpose::Segment).then(|| self.wanted(need));
+        let has_spare = || wanted.is_some() && self.spares.has(need);
         // Nobody is waited for while there is room.
         if self.space.room(&self.account) >= need || has_spare() {
+            return Ok(true);
+        }
+        if let Some(wanted) = wanted.filter(|_| self.space.is_tight())
+            && self.reuse_passed(wanted)?
+        {
             return Ok(true);
         }
         // What others have goes without our own lock held: two logs must not wait for each other.
@@ -62,10 +84,27 @@ impl LogCore {
             if self.space.room(&self.account) >= need || has_spare() {
                 return Ok(true);
             }
-            if !self.give(spare)? {
+            if !self.give(wanted)? {
                 return Ok(false);
             }
         }
+    }
+
+    /// On a full disk, what others give back somebody else may take: a file of our own that nobody wants comes first.
+    fn reuse_passed(&self, wanted: Wanted) -> Result<bool, Error> {
+        let _reclaiming = lock(&self.reclaiming);
+        if let Some(oldest) = self.oldest()?.filter(|oldest| oldest.behind.is_empty() && wanted.fits(&oldest.segment)) {
+            self.reclaim(&oldest, Reason::Full, Some(wanted))?;
+        }
+        Ok(self.spares.has(wanted.least))
+    }
+
+    /// What serves for a segment whose first frames need so much. On a full disk that is any file with room for them;
+    /// else one that does not make the next segment a small one.
+    fn wanted(&self, need: u64) -> Wanted {
+        let usual = need.max(self.segment_size);
+        let least = if self.space.is_tight() { need } else { need.max(usual / 4 * 3) };
+        Wanted { least, most: usual / 4 * 5 }
     }
 
     /// Gives room to another log. False when the policy gives up nothing more.
@@ -75,7 +114,7 @@ impl LogCore {
     }
 
     /// Gives up what costs least of all that is left. False when the policy gives up nothing more.
-    fn give(&self, spare: Option<u64>) -> Result<bool, Error> {
+    fn give(&self, wanted: Option<Wanted>) -> Result<bool, Error> {
         // Of no use for what is needed: too small, or the open segment grows and takes no other file. Kept, such
         // spares could fill the cap while nothing is left to reclaim.
         if let Some(unused) = self.spares.take(0) {
@@ -88,20 +127,20 @@ impl LogCore {
         if held && self.options.on_full == OnFull::Reject {
             return Ok(false);
         }
-        self.reclaim(&oldest, Reason::Full, spare)?;
+        self.reclaim(&oldest, Reason::Full, wanted)?;
         Ok(true)
     }
 
     /// Takes appends again when the cap that was in their way is not any more, although nobody appends.
     pub(crate) fn recheck_cap(&self) -> Result<(), Error> {
         let Some(missed) = lock(&self.trouble).as_ref().and_then(Error::capped_need) else { return Ok(()) };
-        let (need, spare) = match self.space.is_tight() {
+        let (need, purpose) = match self.space.is_tight() {
             // What a file of the log's own is enough for.
-            true => (missed, Some(self.segment_size)),
+            true => (missed, Purpose::Segment),
             // Less would only be refused again.
-            false => (missed.max(self.segment_size.min(ENOUGH)), None),
+            false => (missed.max(self.segment_size.min(ENOUGH)), Purpose::Growth),
         };
-        if self.make_room(need, spare)? {
+        if self.make_room(need, purpose)? {
             lock(&self.trouble).take_if(|error| error.capped_need().is_some());
             self.queue.admit();
         }
@@ -132,7 +171,7 @@ impl LogCore {
             };
             passed.bytes = passed.bytes.saturating_sub(oldest.segment.size());
             passed.frames = passed.frames.saturating_sub(1);
-            self.reclaim(&oldest, reason, Some(self.segment_size))?;
+            self.reclaim(&oldest, reason, Some(self.wanted(0)))?;
             any = true;
         }
         Ok(any)
@@ -164,7 +203,7 @@ impl LogCore {
         Ok(Some(Oldest { segment, next, behind }))
     }
 
-    fn reclaim(&self, oldest: &Oldest, reason: Reason, spare: Option<u64>) -> Result<(), Error> {
+    fn reclaim(&self, oldest: &Oldest, reason: Reason, wanted: Option<Wanted>) -> Result<(), Error> {
         let next = &oldest.next.header;
         for cursor in &oldest.behind {
             let reason = if cursor.orphaned.load(Ordering::Relaxed) { Reason::Orphaned } else { reason };
@@ -175,17 +214,17 @@ impl LogCore {
             // A reader that waits where the dropped frames were goes on after them.
             self.view.update(|_| {});
         }
-        self.give_up(&oldest.segment, spare)
+        self.give_up(&oldest.segment, wanted)
     }
 
     /// Makes a spare of a segment's file, or removes it. If that fails the segment stays, and is the oldest still.
-    fn give_up(&self, segment: &Arc<Segment>, spare: Option<u64>) -> Result<(), Error> {
+    fn give_up(&self, segment: &Arc<Segment>, wanted: Option<Wanted>) -> Result<(), Error> {
         // First of all, so that nobody begins to read it.
         lock(&self.table).remove(segment.id);
         let size = segment.size();
         // Ours and the caller's: more means that a reader of this process holds it.
         let free = Arc::strong_count(segment) <= 1 && !segment.is_poisoned();
-        let fits = spare.is_some_and(|wanted| size >= wanted / 4 * 3 && size <= wanted.max(self.segment_size) / 4 * 5);
+        let fits = wanted.is_some_and(|wanted| wanted.fits(segment));
         let renamed = if free && fits && !self.spares.is_full() { self.rename_to_spare(segment) } else { Ok(None) };
         let given_up = renamed.and_then(|path| match path {
             None => self.remove_file(segment).map(|()| None),
@@ -222,5 +261,11 @@ impl LogCore {
             Err(e) if !e.is_not_found() => Err(e),
             _ => Ok(()),
         }
+    }
+}
+
+impl Wanted {
+    fn fits(self, segment: &Segment) -> bool {
+        (self.least..=self.most).contains(&segment.size())
     }
 }

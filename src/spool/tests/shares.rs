@@ -7,6 +7,7 @@ use super::*;
 use crate::spool::OnFull;
 use crate::spool::core::LogCore;
 use crate::spool::env::Env;
+use crate::spool::reclaim::Purpose;
 use crate::spool::space::{Account, Space};
 use crate::spool::worker::Runner;
 
@@ -194,7 +195,7 @@ fn rule_11_a_log_that_has_no_spare_and_no_room_has_room_for_nothing() {
     let log = bench.log();
     let _c = cursor(&log, "c");
     assert!(fill(&log, 5000) < 5000);
-    assert!(!log.0.make_room(1 << 20, Some(64 << 10)).unwrap());
+    assert!(!log.0.make_room(1 << 20, Purpose::Segment).unwrap());
 }
 
 #[test]

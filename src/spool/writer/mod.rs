@@ -57,8 +57,8 @@ pub(crate) struct Writer {
     totals: Totals,
     /// The highest sequence known durable.
     synced_to: u64,
-    /// A segment was made in this run.
-    has_begun: bool,
+    /// The first sequence of the newest segment that was made in this run.
+    begun: Option<u64>,
     /// Flags of the next segment's header.
     flags: u8,
     /// Frames that a failed sync would take: not yet durable, or in the block of the last durable byte.
@@ -107,7 +107,7 @@ impl Writer {
             last_sequence: opening.after_sequence,
             totals: opening.totals,
             synced_to: opening.synced_to,
-            has_begun: false,
+            begun: None,
             flags: if opening.clean { 0 } else { super::format::segment::flags::UNCLEAN },
             kept: VecDeque::new(),
             unsynced: 0,
@@ -162,40 +162,70 @@ impl Writer {
         let mut group = std::mem::take(&mut self.taken);
         self.core.queue.take(room, &mut group);
         let taken = group.iter().fold(Totals::default(), |sum, queued| sum + queued.amount());
-        let before = self.totals;
-        let stored = ready.and_then(|()| self.store(&group));
-        if let Err(error) = &stored {
-            self.core.queue.refused(&mut group, error);
+        let (answered, first, before) = (group.len(), self.next_sequence, self.totals);
+        let (stored, result) = ready.map_or_else(|error| (0, Err(error)), |()| self.store(&group));
+        if let Err(error) = &result {
+            self.core.queue.refused(&mut group.split_off(stored), error);
         }
         self.core.queue.settled(Settled {
             group: taken,
             stored: self.totals - before,
-            answered: group.len(),
+            answered,
             took: self.now().saturating_sub(began),
             deadline: self.deadline(),
         });
-        if stored.is_ok() {
-            self.settle(&mut group);
+        if !group.is_empty() {
+            self.settle(first, &mut group);
+        }
+        if result.is_ok() {
+            self.sound();
         }
         self.taken = group;
     }
 
-    /// Writes a group and makes it as durable as the policy says. On a disk that is full, once more where the log
-    /// still has room, or gets some by what a policy gives up.
-    fn store(&mut self, group: &[Queued]) -> Result<(), Error> {
+    /// Writes a group and makes it as durable as the policy says: how many frames of it, and why not the others. On a
+    /// disk that is full it goes on where the log still has room, or gets some by what a policy gives up.
+    fn store(&mut self, group: &[Queued]) -> (usize, Result<(), Error>) {
+        // Numbered once: what a first try left in the file must not say anything else than the second.
         let frames = self.number(group);
         // Burnt even if the write fails: a part of it may be in the file.
-        self.next_sequence = frames.last().map_or(self.next_sequence, |f| f.header.sequence + 1);
-        let need = frames.iter().map(|f| f.header.frame_len()).sum();
-        match self.write_group(&frames) {
-            // The same frames: what the first try left of them must not say anything else.
-            Err(Failed::Full(e)) if self.gives_way(&e, need) => self.write_group(&frames),
-            result => result,
+        self.next_sequence += frames.len() as u64;
+        let (mut stored, mut end, mut refusals) = (0, frames.len(), 0);
+        while let Some(next) = frames.get(stored) {
+            let need = next.header.frame_len();
+            let result = match self.write_group(&frames[stored..end]) {
+                Ok(()) => {
+                    (stored, refusals) = (end, 0);
+                    frames.get(stored).map_or(Ok(()), |next| self.ensure_room(next.header.frame_len()))
+                }
+                Err(Failed::Full(refusal)) => {
+                    refusals += 1;
+                    match self.gives_way(&refusal, need, refusals) {
+                        Ok(true) => Ok(()),
+                        Ok(false) => Err(self.full(&refusal)),
+                        Err(error) => Err(error),
+                    }
+                }
+                Err(Failed::Other(error)) => Err(error),
+            };
+            if result.is_err() {
+                return (stored, result);
+            }
+            end = stored + self.how_many_fit(&frames[stored..]);
         }
-        .map_err(|failed| match failed {
-            Failed::Full(e) => self.full(&e),
-            Failed::Other(error) => error,
-        })
+        (stored, Ok(()))
+    }
+
+    /// So many frames fit the open segment now; the first of them at least, for which room was made.
+    fn how_many_fit(&self, frames: &[Numbered]) -> usize {
+        let growth = self.core.space.room(&self.core.account);
+        let mut room = self.open.as_ref().map_or(0, |open| open.room_now(self.core.segment_size, growth));
+        let fits = |frame: &&Numbered| {
+            let left = room.checked_sub(frame.header.frame_len());
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        frames.iter().take_while(fits).count().max(1).min(frames.len())
     }
 
     fn write_group(&mut self, frames: &[Numbered]) -> Result<(), Failed> {
@@ -244,8 +274,14 @@ impl Writer {
     fn write(&mut self, frames: &[Numbered]) -> io::Result<u64> {
         let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
         let start = open.end;
-        let grown = open.write(frames, &mut self.arena)?;
-        self.core.account.add(grown);
+        match open.write(frames, &mut self.arena) {
+            Ok(grown) => self.core.account.add(grown),
+            Err(e) => {
+                // What is left of it takes room all the same.
+                self.core.account.add(open.measure());
+                return Err(e);
+            }
+        }
         self.unsynced += open.end - start;
         Ok(start)
     }
@@ -330,17 +366,15 @@ impl Writer {
         self.core.view.update(|front| front.totals = self.totals);
     }
 
-    /// Answers a committed group.
-    fn settle(&mut self, group: &mut Vec<Queued>) {
+    /// Answers a committed group, whose first sequence is `first`.
+    fn settle(&mut self, first: u64, group: &mut Vec<Queued>) {
         let company = group.iter().rev().find_map(|queued| queued.caller.company());
-        let first = self.next_sequence - group.len() as u64;
         for (sequence, queued) in (first..).zip(group.drain(..)) {
             queued.caller.answer(Ok(Appended { sequence }));
         }
         // Those before had a whole commit's time to wake each other.
         self.wake_answered();
         self.answered = company;
-        self.sound();
     }
 
     fn wake_answered(&mut self) {

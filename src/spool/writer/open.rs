@@ -85,6 +85,14 @@ impl Open {
         Ok(grown)
     }
 
+    /// By how much the file is longer than was known.
+    pub(crate) fn measure(&self) -> u64 {
+        let known = self.segment.size();
+        let size = self.file.size().unwrap_or(known).max(known);
+        self.segment.set_size(size);
+        size - known
+    }
+
     /// Zeros that complete the page in which a write ends, where an older segment's bytes stand: they mean nothing, and
     /// the page need not be read to keep them.
     fn padding(&self, end: u64) -> usize {

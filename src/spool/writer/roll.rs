@@ -12,11 +12,15 @@ use super::super::format::frame::frame_len;
 use super::super::format::segment::{DATA_AT, FOOTER_LEN, Footer, SegmentHeader, flags};
 use super::super::fs::{Access, DiskFile, Trouble, is_no_space, trouble};
 use super::super::names;
+use super::super::reclaim::Purpose;
 use super::super::segment::{End, Segment};
 use super::super::spare::Spare;
 use super::super::{Durability, Error};
 use super::open::{Arena, Numbered, Open};
 use super::{Kept, Writer};
+
+/// How often frames are tried again on a disk that refuses them.
+const MAX_REFUSALS: u32 = 2;
 
 /// What begins a segment besides its id.
 struct Beginning {
@@ -51,14 +55,12 @@ impl Writer {
             if growth == 0 || growth <= self.core.space.room(&self.core.account) {
                 return Ok(true);
             }
-            if !self.core.space.is_tight() {
-                return self.make_room(growth, None);
+            if !self.keeps_blocks() {
+                return self.make_room(growth, Purpose::Growth);
             }
         }
-        // On a disk that is full, too, of a file whose blocks the log has already: what it gave back for the open
-        // segment to grow, others could take.
         let need = need_of(frames);
-        if !self.make_room(need, Some(need.max(self.core.segment_size)))? {
+        if !self.make_room(need, Purpose::Segment)? {
             return Ok(false);
         }
         if self.open.is_some() && self.core.spares.has(need) {
@@ -70,8 +72,14 @@ impl Writer {
         Ok(true)
     }
 
-    fn make_room(&mut self, need: u64, spare: Option<u64>) -> Result<bool, Error> {
-        let made = self.core.make_room(need, spare);
+    /// Whether a segment that may not grow is left for a file whose blocks the log has already: on a full disk, others
+    /// could take what it gave back to grow. Where each write takes new blocks, the old ones are of no use.
+    fn keeps_blocks(&self) -> bool {
+        self.core.space.is_tight() && !self.core.space.copies_on_write()
+    }
+
+    fn make_room(&mut self, need: u64, purpose: Purpose) -> Result<bool, Error> {
+        let made = self.core.make_room(need, purpose);
         // A disk that does not let go of the old has no room for the new.
         made.map_err(|e| self.refused(e))
     }
@@ -80,8 +88,7 @@ impl Writer {
     fn begin(&mut self, need: u64) -> Result<(), Error> {
         let beginning = Beginning {
             flags: self.flags,
-            // What a refused write left in the segment before is no data of it. Only what an earlier run left may be.
-            first_sequence: if self.has_begun { self.last_sequence + 1 } else { self.next_sequence },
+            first_sequence: self.begun.map_or(self.next_sequence, |_| self.first_to_come()),
             after_sequence: self.last_sequence,
             totals: self.totals,
         };
@@ -91,22 +98,34 @@ impl Writer {
         Ok(())
     }
 
-    /// The disk refused more bytes: until it has room again, the log's cap is what it has now. True when frames of so
-    /// many bytes have room all the same.
-    pub(super) fn gives_way(&mut self, refusal: &io::Error, frames: u64) -> bool {
-        if !is_no_space(refusal) {
-            return false;
+    /// Where the next segment of this run begins. What a refused write left in the one before is no data of it. Never
+    /// before that one itself: its own first sequence is beyond all that earlier runs may have given.
+    fn first_to_come(&self) -> u64 {
+        self.begun.unwrap_or(0).max(self.last_sequence + 1)
+    }
+
+    /// The disk refused more bytes, so many times in a row by now: until it has room again, the log's cap is what it
+    /// has now. True when another try is worth it, with frames of so many bytes at least.
+    pub(super) fn gives_way(&mut self, refusal: &io::Error, frames: u64, refusals: u32) -> Result<bool, Error> {
+        if !is_no_space(refusal) || refusals > MAX_REFUSALS {
+            return Ok(false);
         }
         self.core.space.is_used_up();
-        self.find_room(frames).unwrap_or(false)
+        match &self.open {
+            // What the refused write left is room for some of it.
+            Some(open) if open.growth(frames) == 0 && refusals == 1 => Ok(true),
+            // The file has its bytes, and a write takes new blocks for them: only what goes makes room.
+            Some(open) if open.growth(frames) == 0 => self.make_room(frames, Purpose::Growth),
+            _ => self.find_room(frames),
+        }
     }
 
     /// The new segment becomes the one that is written and the last that readers know.
     fn adopt(&mut self, open: Open) {
         lock(&self.core.table).insert(open.segment.clone());
         let (segment, end) = (open.segment.id, open.end);
+        self.begun = Some(open.segment.header.first_sequence);
         self.open = Some(open);
-        self.has_begun = true;
         self.core.view.update(|front| (front.visible.segment, front.visible.end) = (segment, end));
     }
 
@@ -117,7 +136,7 @@ impl Writer {
             // A file that becomes a spare keeps its blocks: nobody else can take them.
             Err(e) if e.io_error().is_some_and(is_no_space) => {
                 self.core.space.is_used_up();
-                match self.core.make_room(need, Some(need.max(self.core.segment_size))) {
+                match self.core.make_room(need, Purpose::Segment) {
                     Ok(true) => self.try_to_make(need, beginning, frames),
                     _ => Err(e),
                 }
@@ -284,7 +303,7 @@ impl Writer {
         let frames: Vec<Numbered> = self.kept.iter().map(|kept| kept.frame.clone()).collect();
         let (first_sequence, totals) = match self.kept.front() {
             Some(first) => (first.frame.header.sequence, first.frame.header.totals),
-            None => (self.last_sequence + 1, self.totals),
+            None => (self.first_to_come(), self.totals),
         };
         let durable = self.kept.front().map(|first| End {
             data_end: first.start.min(old.end),

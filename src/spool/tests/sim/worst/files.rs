@@ -124,3 +124,50 @@ fn rule_11_on_a_disk_that_others_fill_a_log_lives_in_the_blocks_that_it_has() {
     }
     assert!(log.0.account.bytes() >= before - 2 * SEGMENT, "{} of {before} bytes are left", log.0.account.bytes());
 }
+
+#[test]
+fn rule_11_on_a_full_disk_a_group_goes_where_there_is_room_as_far_as_there_is() {
+    let mut machine = Machine::new(|_| {});
+    let log = machine.start();
+    // A small segment that is passed, and one that grows.
+    append_by_hand(&log, 0..5, 6000);
+    machine.kill();
+    let log = machine.start();
+    let mut c = cursor(&log, "c");
+    append_by_hand(&log, 5..6, 6000);
+    deliver(&mut c);
+    machine.disk.besiege();
+    let mut acks: Vec<_> = (6..24).map(|number| log.append(1, payload(number, 6000), 1).unwrap()).collect();
+    machine.spool().turn_writers();
+    let answers: Vec<_> = acks.iter_mut().map(|ack| poll(ack).unwrap()).collect();
+    let stored = answers.iter().take_while(|answer| answer.is_ok()).count();
+    assert_eq!(stored, 5);
+    assert!(answers[stored..].iter().all(|answer| answer.as_ref().is_err_and(|e| e.is_full())));
+    let sequences: Vec<u64> = answers[..stored].iter().map(|answer| answer.as_ref().unwrap().sequence).collect();
+    machine.kill();
+    let log = machine.start();
+    let found = drain(&mut cursor(&log, "c"));
+    assert_eq!(found.iter().map(|frame| frame.sequence).collect::<Vec<_>>(), sequences);
+    assert!(machine.reader().verify(&mut |_, _| {}).unwrap().logs[0].ledger_closes);
+}
+
+#[test]
+fn rule_11_on_a_full_disk_a_file_goes_if_a_write_takes_new_blocks_for_old_ones() {
+    let mut machine = Machine::new(|o| {
+        o.log.on_full = OnFull::DropOldest;
+        o.log.retain_size = 0;
+    });
+    let log = machine.start();
+    let mut c = cursor(&log, "c");
+    append_by_hand(&log, 0..30, 6000);
+    deliver(&mut c);
+    machine.spool().turn_housekeeper();
+    // In files that were others before.
+    append_by_hand(&log, 30..50, 6000);
+    let (newest, before) = (segments(&log).pop().unwrap(), log.0.account.bytes());
+    // What a file system answers that never writes in place.
+    machine.disk.refuse_writes(2, Errno::NOSPC);
+    append_by_hand(&log, 50..51, 6000);
+    assert_eq!(segments(&log).last().unwrap().id, newest.id);
+    assert!(log.0.account.bytes() <= before - newest.size(), "a file went");
+}

@@ -112,6 +112,26 @@ fn rule_6_a_group_that_could_not_be_written_burns_its_sequences() {
 }
 
 #[test]
+fn rule_6_an_empty_segment_that_a_full_disk_ends_keeps_its_distance_from_what_a_crash_took() {
+    let mut machine = Machine::new(|o| o.log.durability = Durability::Os);
+    let log = machine.start();
+    let mut c = cursor(&log, "c");
+    append_by_hand(&log, 0..25, 6000);
+    deliver(&mut c);
+    let given = append_by_hand(&log, 25..28, 100);
+    machine.lose_power(Left::Nothing);
+    let log = machine.start();
+    // Room for a new segment's header, and not for its first frame: that goes to a file that is used again.
+    machine.disk.leave(DATA_AT + 100);
+    let after = append_by_hand(&log, 28..29, 6000);
+    assert!(after[0] > given[2]);
+    let firsts: Vec<u64> = segments(&log).iter().map(|segment| segment.header.first_sequence).collect();
+    assert!(firsts.is_sorted() && firsts.last().unwrap() > &given[2], "{firsts:?}");
+    machine.lose_power(Left::Nothing);
+    assert!(append_by_hand(&machine.start(), 29..30, 100)[0] > after[0]);
+}
+
+#[test]
 fn rule_6_each_opening_has_an_epoch_of_its_own() {
     let mut machine = Machine::new(|_| {});
     let mut epochs = Vec::new();
