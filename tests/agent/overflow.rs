@@ -136,17 +136,15 @@ fn with_drop_oldest_a_lagging_exporter_keeps_its_newest_and_the_loss_is_told() {
     let stage = Stage::new();
     let address = nobody();
     let copy = stage.path("copy.jsonl");
-    let exporters = [
-        ("otlp", queued(address, "sizer: items, queue_size: 10")),
-        ("file", format!("{{ path: {} }}", copy.display())),
-    ];
+    // While it pauses after a failure, for seconds, an exporter takes no more in hand.
+    let patient = queued(address, "sizer: items, queue_size: 10").replace("20ms", "4s").replace("100ms", "4s");
+    let exporters = [("otlp", patient), ("file", format!("{{ path: {} }}", copy.display()))];
     let text = config(&exporters)
         .replace("extensions:\n", "extensions:\n  disk_buffer: { on_full: drop_oldest }\n")
         .replace("[health_check]", "[health_check, disk_buffer]");
     stage.write("agent.yaml", text);
     let running = stage.start_again();
     let sent = bodies("n", 30);
-    // While it pauses after a failure, the exporter takes no more in hand.
     send(running.grpc, &sent[..1]);
     running.agent.wait_said("not delivered", PATIENCE);
     send(running.grpc, &sent[1..]);
@@ -157,8 +155,8 @@ fn with_drop_oldest_a_lagging_exporter_keeps_its_newest_and_the_loss_is_told() {
     let backend = Backend::at(address, Mood::Take);
     backend.wait_for(&sent[20..]);
     let records = || -> Vec<String> { backend.bodies().into_iter().filter(|body| body.starts_with("n ")).collect() };
-    // What the exporter had in hand when the backend was away is sent; what is counted as lost is not. A loss that
-    // goes on while it is told is told in two parts.
+    // What the exporter had in hand when it paused is sent; what is counted as lost is not. A loss that goes on while
+    // it is told is told in two parts.
     let all = || (lost(&backend.bodies()) + records().len() == 30).then_some(());
     wait_for(PATIENCE, all).unwrap_or_else(|| panic!("{:?}", backend.bodies()));
     let records = records();

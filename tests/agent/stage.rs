@@ -66,7 +66,10 @@ impl Stage {
         }
         let home = tempfile::tempdir().unwrap();
         let program = home.path().join("tidegate");
-        std::fs::copy(env!("CARGO_BIN_EXE_tidegate"), &program).unwrap();
+        // By another process: a file that we have open for writing, even in a child that is just being started, cannot be
+        // run.
+        let copied = Command::new("cp").args([env!("CARGO_BIN_EXE_tidegate").as_ref(), program.as_os_str()]).status();
+        assert!(copied.unwrap().success());
         std::os::unix::fs::chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         Self { home, program, user: Some(NOBODY) }
     }

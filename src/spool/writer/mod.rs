@@ -13,6 +13,7 @@
 mod open;
 mod roll;
 mod serve;
+mod store;
 
 use std::collections::VecDeque;
 use std::io;
@@ -74,19 +75,6 @@ pub(crate) struct Writer {
     taken: Vec<Queued>,
     /// Who was answered last.
     answered: Option<Company>,
-}
-
-/// Why a group was not stored.
-enum Failed {
-    /// The disk has no room for it, and nothing of it counts as written.
-    Full(io::Error),
-    Other(Error),
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
-    }
 }
 
 /// A written frame and where it stands in the open segment.
@@ -181,93 +169,6 @@ impl Writer {
             self.sound();
         }
         self.taken = group;
-    }
-
-    /// Writes a group and makes it as durable as the policy says: how many frames of it, and why not the others. On a
-    /// disk that is full it goes on where the log still has room, or gets some by what a policy gives up.
-    fn store(&mut self, group: &[Queued]) -> (usize, Result<(), Error>) {
-        // Numbered once: what a first try left in the file must not say anything else than the second.
-        let frames = self.number(group);
-        // Burnt even if the write fails: a part of it may be in the file.
-        self.next_sequence += frames.len() as u64;
-        let (mut stored, mut end, mut refusals) = (0, frames.len(), 0);
-        while let Some(next) = frames.get(stored) {
-            let need = next.header.frame_len();
-            let result = match self.write_group(&frames[stored..end]) {
-                Ok(()) => {
-                    (stored, refusals) = (end, 0);
-                    frames.get(stored).map_or(Ok(()), |next| self.ensure_room(next.header.frame_len()))
-                }
-                Err(Failed::Full(refusal)) => {
-                    refusals += 1;
-                    match self.gives_way(&refusal, need, refusals) {
-                        Ok(true) => Ok(()),
-                        Ok(false) => Err(self.full(&refusal)),
-                        Err(error) => Err(error),
-                    }
-                }
-                Err(Failed::Other(error)) => Err(error),
-            };
-            if result.is_err() {
-                return (stored, result);
-            }
-            end = stored + self.how_many_fit(&frames[stored..]);
-        }
-        (stored, Ok(()))
-    }
-
-    /// So many frames fit the open segment now; the first of them at least, for which room was made.
-    fn how_many_fit(&self, frames: &[Numbered]) -> usize {
-        let growth = self.core.space.room(&self.core.account);
-        let mut room = self.open.as_ref().map_or(0, |open| open.room_now(self.core.segment_size, growth));
-        let fits = |frame: &&Numbered| {
-            let left = room.checked_sub(frame.header.frame_len());
-            room = left.unwrap_or(0);
-            left.is_some()
-        };
-        frames.iter().take_while(fits).count().max(1).min(frames.len())
-    }
-
-    fn write_group(&mut self, frames: &[Numbered]) -> Result<(), Failed> {
-        let last = frames.last().map_or(self.last_sequence, |f| f.header.sequence);
-        let totals = frames.last().map_or(self.totals, |f| f.header.totals_after());
-        match self.write(frames) {
-            Ok(start) => {
-                (self.last_sequence, self.totals) = (last, totals);
-                if self.core.options.durability != Durability::Os {
-                    self.keep(frames, start);
-                }
-                Ok(self.after_write()?)
-            }
-            Err(e) if trouble(&e) == Trouble::Full => Err(Failed::Full(e)),
-            Err(e) => {
-                // The file is not to be trusted: these frames, too, go to another one.
-                (self.last_sequence, self.totals) = (last, totals);
-                self.keep(frames, u64::MAX);
-                Ok(self.poison(&e)?)
-            }
-        }
-    }
-
-    /// Gives each frame its sequence and its place in the totals.
-    fn number(&self, group: &[Queued]) -> Vec<Numbered> {
-        let (mut sequence, mut totals) = (self.next_sequence, self.totals);
-        let number = |queued: &Queued| {
-            let header = FrameHeader {
-                kind: kind::DATA,
-                content: queued.frame.content,
-                length: queued.frame.payload.len() as u32,
-                items: queued.frame.items,
-                sequence,
-                time: queued.frame.time,
-                synced_to: self.synced_to,
-                totals,
-            };
-            sequence += 1;
-            totals = header.totals_after();
-            Numbered { header, payload: queued.frame.payload.clone() }
-        };
-        group.iter().map(number).collect()
     }
 
     /// Writes frames at the end of the open segment; answers where.
