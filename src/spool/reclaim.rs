@@ -99,12 +99,20 @@ impl LogCore {
         Ok(self.spares.has(wanted.least))
     }
 
-    /// What serves for a segment whose first frames need so much. On a full disk that is any file with room for them;
-    /// else one that does not make the next segment a small one.
+    /// What serves for a segment whose first frames need so much: on a full disk any file with room for them.
     fn wanted(&self, need: u64) -> Wanted {
-        let usual = need.max(self.segment_size);
-        let least = if self.space.is_tight() { need } else { need.max(usual / 4 * 3) };
-        Wanted { least, most: usual / 4 * 5 }
+        let usual = self.usual();
+        let most = usual.most.max(need / 4 * 5);
+        if self.space.is_tight() {
+            Wanted { least: need, most: u64::MAX }
+        } else {
+            Wanted { least: usual.least.max(need), most }
+        }
+    }
+
+    /// What serves for any segment, and makes none of them much smaller or larger than others.
+    fn usual(&self) -> Wanted {
+        Wanted { least: self.segment_size / 4 * 3, most: self.segment_size / 4 * 5 }
     }
 
     /// Gives room to another log. False when the policy gives up nothing more.
@@ -171,7 +179,8 @@ impl LogCore {
             };
             passed.bytes = passed.bytes.saturating_sub(oldest.segment.size());
             passed.frames = passed.frames.saturating_sub(1);
-            self.reclaim(&oldest, reason, Some(self.wanted(0)))?;
+            let wanted = (!self.spares.is_full()).then(|| self.usual());
+            self.reclaim(&oldest, reason, wanted)?;
             any = true;
         }
         Ok(any)
@@ -225,7 +234,7 @@ impl LogCore {
         // Ours and the caller's: more means that a reader of this process holds it.
         let free = Arc::strong_count(segment) <= 1 && !segment.is_poisoned();
         let fits = wanted.is_some_and(|wanted| wanted.fits(segment));
-        let renamed = if free && fits && !self.spares.is_full() { self.rename_to_spare(segment) } else { Ok(None) };
+        let renamed = if free && fits { self.rename_to_spare(segment) } else { Ok(None) };
         let given_up = renamed.and_then(|path| match path {
             None => self.remove_file(segment).map(|()| None),
             path => Ok(path),

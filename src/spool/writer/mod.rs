@@ -180,6 +180,7 @@ impl Writer {
             Err(e) => {
                 // What is left of it takes room all the same.
                 self.core.account.add(open.measure());
+                open.is_littered = true;
                 return Err(e);
             }
         }
@@ -308,7 +309,9 @@ impl Writer {
 
     /// Adds a witness after the last frame.
     fn mark(&mut self) {
-        if self.open.as_ref().is_none_or(|open| open.count == 0 || open.growth(BLOCK) > 0 && self.is_tight()) {
+        let is_out_of_place =
+            |open: &Open| open.count == 0 || open.is_littered || open.growth(BLOCK) > 0 && self.is_tight();
+        if self.open.as_ref().is_none_or(is_out_of_place) {
             return;
         }
         let header = FrameHeader {

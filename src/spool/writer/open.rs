@@ -29,6 +29,9 @@ pub(crate) struct Open {
     pub(crate) count: u64,
     pub(crate) first_time: u64,
     pub(crate) last_time: u64,
+    /// Frames of a refused write may stand beyond the end. A mark in front of them would make data of those that it does
+    /// not cover; frames have higher sequences than they.
+    pub(crate) is_littered: bool,
 }
 
 /// A frame with its place in the log.
@@ -49,7 +52,7 @@ pub(crate) struct Arena {
 impl Open {
     pub(crate) fn new(segment: Arc<Segment>, file: Arc<dyn DiskFile>) -> Self {
         let seed = segment.seed();
-        Self { segment, file, seed, end: DATA_AT, count: 0, first_time: 0, last_time: 0 }
+        Self { segment, file, seed, end: DATA_AT, count: 0, first_time: 0, last_time: 0, is_littered: false }
     }
 
     /// Bytes of frames that still fit, in a segment of this size.
@@ -75,6 +78,7 @@ impl Open {
         self.file.write(&mut arena.slices(frames), self.end)?;
         let grown = (self.end + length).saturating_sub(self.segment.size());
         self.end += length;
+        self.is_littered = false;
         self.segment.set_size(self.segment.size().max(self.end));
         let data = || frames.iter().filter(|f| f.header.is_data()).map(|f| f.header);
         if let (0, Some(first)) = (self.count, data().next()) {

@@ -107,10 +107,13 @@ impl Writer {
     /// The disk refused more bytes, so many times in a row by now: until it has room again, the log's cap is what it
     /// has now. True when another try is worth it, with frames of so many bytes at least.
     pub(super) fn gives_way(&mut self, refusal: &io::Error, frames: u64, refusals: u32) -> Result<bool, Error> {
-        if !is_no_space(refusal) || refusals > MAX_REFUSALS {
+        if !is_no_space(refusal) {
             return Ok(false);
         }
         self.core.space.is_used_up();
+        if refusals > MAX_REFUSALS {
+            return Ok(false);
+        }
         match &self.open {
             // What the refused write left is room for some of it.
             Some(open) if open.growth(frames) == 0 && refusals == 1 => Ok(true),

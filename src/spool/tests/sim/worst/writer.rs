@@ -112,6 +112,29 @@ fn rule_6_a_group_that_could_not_be_written_burns_its_sequences() {
 }
 
 #[test]
+fn rule_6_no_mark_makes_data_of_what_a_refused_write_left() {
+    for seed in 0..16 {
+        let mut machine = Machine::of(seed, |o| o.log.durability = Durability::Interval);
+        let log = machine.start();
+        append_by_hand(&log, 0..1, 1000);
+        let acks: Vec<_> = (1..40).map(|number| log.append(1, payload(number, 100), 1).unwrap()).collect();
+        machine.disk.refuse_writes(2, Errno::NOSPC);
+        machine.spool().turn_writers();
+        assert!(acks.into_iter().all(|ack| ack.wait().is_err_and(|e| e.is_full())));
+        machine.disk.refuse_writes(0, Errno::NOSPC);
+        // The sync that is due, and the mark after it.
+        machine.pass(Duration::from_millis(100));
+        machine.pass(Duration::from_millis(100));
+        machine.kill();
+        let log = machine.start();
+        assert_eq!(read(&log)[0], 0);
+        // Bytes of a frame that was cut off may be told; frames that nobody was promised are not missing.
+        let losses = log.losses().unwrap();
+        assert!(losses.iter().all(|loss| loss.items == 0), "seed {seed}: {losses:?}");
+    }
+}
+
+#[test]
 fn rule_6_an_empty_segment_that_a_full_disk_ends_keeps_its_distance_from_what_a_crash_took() {
     let mut machine = Machine::new(|o| o.log.durability = Durability::Os);
     let log = machine.start();
