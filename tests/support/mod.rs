@@ -4,11 +4,20 @@ mod agent;
 mod wait;
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use agent::Agent;
 pub(crate) use wait::wait_for;
 
-/// A port of the loopback interface that was free a moment ago.
+/// Below what Linux gives out unless it is told otherwise.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port of the loopback interface that nobody has, and that nobody else is given: the kernel gives out higher ones, to
+/// who connects as to who lets it choose.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let of_this_process = std::process::id() % u32::from(PORTS.end - PORTS.start);
+    let next =
+        || PORTS.start + (of_this_process as u16 + GIVEN.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+    std::iter::repeat_with(next).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
