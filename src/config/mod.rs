@@ -49,6 +49,7 @@ use fields::Check;
 pub use catalogue::{COMPONENTS, Component, Kind};
 pub use checked::{Config, Exporter, ExporterSettings, Pipeline, Receiver};
 pub use fault::{Fault, Faults, Note, Place, Snippet};
+pub(crate) use names::SELF_LOG;
 pub use names::{Id, PipelineId};
 pub use units::duration_argument;
 

@@ -126,9 +126,12 @@ pub(super) fn log_name(pipeline: &PipelineId) -> String {
     }
 }
 
+/// The log in which the agent tells of itself. No pipeline's log may have this name.
+pub(crate) const SELF_LOG: &str = "self";
+
 fn is_reserved(name: &str) -> bool {
     // The log keeps names that begin with `dead/` for dead letters.
-    name == "self"
+    name == SELF_LOG
         || name.starts_with("dead/")
         || Signal::ALL
             .iter()

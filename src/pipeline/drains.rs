@@ -7,10 +7,10 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-use super::losses::{self, LossesOf};
+use super::losses::LossesOf;
 use super::receivers::left;
 use super::{StartError, Stop};
-use crate::config::{Config, Exporter, ExporterSettings, Id, Pipeline};
+use crate::config::{Config, Exporter, ExporterSettings, Id, Pipeline, SELF_LOG};
 use crate::exporters::{Request, SendError, Sent, Sink, Status, debug, drain, file, otlp};
 use crate::spool::{Cursor, CursorOptions, Log, Need, Start};
 
@@ -117,7 +117,7 @@ impl Work<'_> {
             ExporterSettings::File(settings) => settings.path.display().to_string(),
             ExporterSettings::Debug(_) => "standard output".to_owned(),
         };
-        let log = if losses_of.is_some() { losses::LOG.to_owned() } else { pipeline.log.clone() };
+        let log = if losses_of.is_some() { SELF_LOG.to_owned() } else { pipeline.log.clone() };
         let (name, pending) = (cursor.name().to_owned(), cursor.pending().items);
         // At the level of errors, so that warnings are not without it when only those are wanted.
         let span = tracing::error_span!("exporter", %id, pipeline = %pipeline.id);

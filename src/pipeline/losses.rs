@@ -14,15 +14,13 @@ use bytes::Bytes;
 use tokio::time::MissedTickBehavior;
 
 use super::trouble::Refusing;
-use crate::config::Config;
+use crate::config::{Config, SELF_LOG};
 use crate::exporters::{Request, SendError, Sent, Sink};
 use crate::otlp::record::{Record, Request as Decoded};
 use crate::otlp::{self, Signal};
 use crate::receivers::kernel::{LogLoss, Teller};
 use crate::spool::{Error, Log, LogOptions, Loss, OnFull, Spool};
 
-/// The log that losses are told in. No pipeline's log may have this name.
-pub(crate) const LOG: &str = "self";
 /// A loss of one kind is told at most this often.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// `self` never takes more than this; it drops its oldest.
@@ -31,7 +29,7 @@ const MAX_SIZE: u64 = 16 << 20;
 /// Opens the log `self`.
 pub(super) fn open(spool: &Spool, defaults: &LogOptions) -> Result<Log, Error> {
     let options = LogOptions { max_size: Some(MAX_SIZE), on_full: OnFull::DropOldest, ..defaults.clone() };
-    spool.log_with(LOG, options)
+    spool.log_with(SELF_LOG, options)
 }
 
 /// Tells the losses of all logs until `stopped` completes. What is lost after that is told by the next start.
@@ -112,7 +110,7 @@ impl Losses {
 
     fn find(&self) -> Vec<(Log, Loss)> {
         let mut found = Vec::new();
-        for log in self.spool.logs().into_iter().filter(|log| log.name() != LOG) {
+        for log in self.spool.logs().into_iter().filter(|log| log.name() != SELF_LOG) {
             match log.losses() {
                 Ok(losses) => found.extend(losses.into_iter().map(|loss| (log.clone(), loss))),
                 Err(error) => {

@@ -10,7 +10,7 @@
 pub(crate) mod control;
 mod drains;
 mod kernel;
-pub(crate) mod losses;
+mod losses;
 mod observe;
 mod receivers;
 mod stop;
@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
-use crate::config::{Config, Id, Pipeline};
+use crate::config::{Config, Id, Pipeline, SELF_LOG};
 use crate::listen::BindError;
 use crate::receivers::Intake;
 use crate::spool::{self, Log, Spool};
@@ -105,7 +105,7 @@ impl Agent {
         let intakes = intakes(config, &logs, &kept.intakes);
         let mut facts = receivers::facts(&bound);
         let drains = drains::start(config, &logs, &own)?;
-        let mut others: Vec<String> = drains.iter().filter(|drain| drain.log != losses::LOG).map(Drain::fact).collect();
+        let mut others: Vec<String> = drains.iter().filter(|drain| drain.log != SELF_LOG).map(Drain::fact).collect();
         others.extend(listeners.facts());
         others.extend(unopened.into_iter().map(|(log, error)| format!("log {log} is in no pipeline: {error}")));
         others.extend(trouble::facts(spool));

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::SELF_LOG;
 use crate::spool::{Log, Opening, Orphan, Spool};
-
-use super::losses;
 
 /// What an operator should know of the logs now.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -65,7 +64,7 @@ pub(super) fn facts(spool: &Spool) -> Vec<String> {
 
 /// The cursors of a log that are without an exporter and not done. Those of `self` say nothing new.
 fn orphans(log: &Log) -> Vec<Orphan> {
-    let mut orphans = if log.name() == losses::LOG { Vec::new() } else { log.orphans() };
+    let mut orphans = if log.name() == SELF_LOG { Vec::new() } else { log.orphans() };
     orphans.retain(|orphan| orphan.holds || orphan.pending_items > 0);
     orphans
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::cli::output::{self, Failure};
-use crate::pipeline::losses;
+use crate::config::SELF_LOG;
 use crate::spool::{CursorInspection, Reader};
 
 /// A cursor and the log that it reads.
@@ -24,7 +24,7 @@ pub(super) fn cursor(directory: &Path, log: Option<&str>, name: &str) -> Result<
     let mut names = Vec::new();
     let mut found = Vec::new();
     for inspected in inspection.logs {
-        let is_meant = log.map_or(inspected.name != losses::LOG, |log| inspected.name == log);
+        let is_meant = log.map_or(inspected.name != SELF_LOG, |log| inspected.name == log);
         for cursor in inspected.cursors.into_iter().filter(|_| is_meant) {
             names.push(cursor.name.clone());
             if cursor.name == name {

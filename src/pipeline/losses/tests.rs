@@ -86,7 +86,7 @@ fn told(directory: &Path, at_least: usize) -> Vec<Told> {
 }
 
 fn read(directory: &Path) -> Vec<Told> {
-    let mut frames = Reader::open(directory).unwrap().read(LOG, From::Oldest).unwrap();
+    let mut frames = Reader::open(directory).unwrap().read(SELF_LOG, From::Oldest).unwrap();
     let mut told = Vec::new();
     while let Some(frame) = frames.next().unwrap() {
         let request = Decoded::decode(Signal::Logs, &frame.payload).unwrap();
