@@ -32,7 +32,7 @@ pub(super) fn open(spool: &Spool, defaults: &LogOptions) -> Result<Log, Error> {
     spool.log_with(SELF_LOG, options)
 }
 
-/// Tells the losses of all logs until `stopped` completes. What is lost after that is told by the next start.
+/// Tells the losses of all logs, and which of them refuse appends, until `stopped` completes. What is lost after that is told by the next start.
 pub(super) async fn tell(mut losses: Losses, stopped: impl Future<Output = ()>) {
     let mut stopped = std::pin::pin!(stopped);
     let mut ticks = tokio::time::interval(INTERVAL);
@@ -71,8 +71,8 @@ pub(super) struct Losses {
 impl Losses {
     pub(super) fn new(config: &Config, spool: Spool, own: Log) -> Self {
         let signals = config.pipelines.iter().map(|p| (p.log.clone(), p.id.signal())).collect();
-        let (teller, refusing) = Default::default();
-        Self { spool, own, signals, teller, is_age_paused: false, refusing }
+        let teller = Teller::default();
+        Self { spool, own, signals, teller, is_age_paused: false, refusing: Refusing::default() }
     }
 
     /// Says when drops by age begin and cease to pause.

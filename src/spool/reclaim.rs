@@ -6,7 +6,8 @@
 //! 4. The oldest segment, even if a required cursor wants it: past `max_age`, or with `drop_oldest` when space is
 //!    short.
 //!
-//! At the directory's cap the log furthest above its part goes first, and only then the one that needs room.
+//! At the directory's cap the log furthest above its part goes first, and only then the one that needs room. On a disk
+//! that is full a log first uses a passed file of its own again.
 //!
 //! Only ever the oldest segment goes, and never the newest: it holds what is known about sequences. A cursor that is
 //! still behind is first durably moved over it, the drop counted in that same write. A crash after that leaves a
@@ -101,13 +102,11 @@ impl LogCore {
 
     /// What serves for a segment whose first frames need so much: on a full disk any file with room for them.
     fn wanted(&self, need: u64) -> Wanted {
-        let usual = self.usual();
-        let most = usual.most.max(need / 4 * 5);
         if self.space.is_tight() {
-            Wanted { least: need, most: u64::MAX }
-        } else {
-            Wanted { least: usual.least.max(need), most }
+            return Wanted { least: need, most: u64::MAX };
         }
+        let Wanted { least, most } = self.usual();
+        Wanted { least: least.max(need), most: most.max(need / 4 * 5) }
     }
 
     /// What serves for any segment, and makes none of them much smaller or larger than others.

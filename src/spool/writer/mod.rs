@@ -140,13 +140,7 @@ impl Writer {
         let began = self.now();
         self.mark_due = None;
         let ready = self.ensure_sound().and_then(|()| self.ensure_room(first));
-        let room = match (&ready, &self.open) {
-            (Ok(()), Some(open)) => {
-                // Within the file that is there already, or as much as it may grow.
-                open.room_now(self.core.segment_size, self.core.space.room(&self.core.account)).max(first)
-            }
-            _ => u64::MAX,
-        };
+        let room = if ready.is_ok() { self.room().max(first) } else { u64::MAX };
         let mut group = std::mem::take(&mut self.taken);
         self.core.queue.take(room, &mut group);
         let taken = group.iter().fold(Totals::default(), |sum, queued| sum + queued.amount());
@@ -171,19 +165,20 @@ impl Writer {
         self.taken = group;
     }
 
+    /// Bytes of frames that fit now: within the file that is there already, or as much as it may grow.
+    fn room(&self) -> u64 {
+        let growth = self.core.space.room(&self.core.account);
+        self.open.as_ref().map_or(0, |open| open.room_now(self.core.segment_size, growth))
+    }
+
     /// Writes frames at the end of the open segment; answers where.
     fn write(&mut self, frames: &[Numbered]) -> io::Result<u64> {
         let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
         let start = open.end;
-        match open.write(frames, &mut self.arena) {
-            Ok(grown) => self.core.account.add(grown),
-            Err(e) => {
-                // What is left of it takes room all the same.
-                self.core.account.add(open.measure());
-                open.is_littered = true;
-                return Err(e);
-            }
-        }
+        let written = open.write(frames, &mut self.arena);
+        // What is left of a refused write takes room all the same.
+        let grown = written.inspect_err(|_| self.core.account.add(open.litter()))?;
+        self.core.account.add(grown);
         self.unsynced += open.end - start;
         Ok(start)
     }
@@ -310,7 +305,7 @@ impl Writer {
     /// Adds a witness after the last frame.
     fn mark(&mut self) {
         let is_out_of_place =
-            |open: &Open| open.count == 0 || open.is_littered || open.growth(BLOCK) > 0 && self.is_tight();
+            |open: &Open| open.count == 0 || open.is_littered || open.growth(BLOCK) > 0 && self.is_short_of_room();
         if self.open.as_ref().is_none_or(is_out_of_place) {
             return;
         }
@@ -335,7 +330,7 @@ impl Writer {
         }
     }
 
-    fn is_tight(&self) -> bool {
+    fn is_short_of_room(&self) -> bool {
         self.core.space.room(&self.core.account) < BLOCK
     }
 

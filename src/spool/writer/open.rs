@@ -16,7 +16,7 @@ const COPY_UP_TO: usize = 1024;
 /// What the cache holds in one piece. Writing a part of one that is not in the cache reads it from the disk first.
 const PAGE: u64 = 4096;
 /// What must fit after the last frame: a mark and the footer.
-const RESERVE: u64 = frame::frame_len(0) + FOOTER_LEN;
+pub(super) const RESERVE: u64 = frame::frame_len(0) + FOOTER_LEN;
 
 /// The segment that is being written.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Open {
     pub(crate) last_time: u64,
     /// Frames of a refused write may stand beyond the end. A mark in front of them would make data of those that it does
     /// not cover; frames have higher sequences than they.
-    pub(crate) is_littered: bool,
+    pub(super) is_littered: bool,
 }
 
 /// A frame with its place in the log.
@@ -89,8 +89,9 @@ impl Open {
         Ok(grown)
     }
 
-    /// By how much the file is longer than was known.
-    pub(crate) fn measure(&self) -> u64 {
+    /// After a refused write. Returns by how much what is left of it makes the file longer.
+    pub(super) fn litter(&mut self) -> u64 {
+        self.is_littered = true;
         let known = self.segment.size();
         let size = self.file.size().unwrap_or(known).max(known);
         self.segment.set_size(size);

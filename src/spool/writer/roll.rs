@@ -8,15 +8,14 @@ use std::sync::atomic::Ordering;
 use super::super::env::{Env, lock};
 use super::super::error::Kind;
 use super::super::format::Totals;
-use super::super::format::frame::frame_len;
-use super::super::format::segment::{DATA_AT, FOOTER_LEN, Footer, SegmentHeader, flags};
+use super::super::format::segment::{DATA_AT, Footer, SegmentHeader, flags};
 use super::super::fs::{Access, DiskFile, Trouble, is_no_space, trouble};
 use super::super::names;
 use super::super::reclaim::Purpose;
 use super::super::segment::{End, Segment};
 use super::super::spare::Spare;
 use super::super::{Durability, Error};
-use super::open::{Arena, Numbered, Open};
+use super::open::{Arena, Numbered, Open, RESERVE};
 use super::{Kept, Writer};
 
 /// How often frames are tried again on a disk that refuses them.
@@ -88,7 +87,7 @@ impl Writer {
     fn begin(&mut self, need: u64) -> Result<(), Error> {
         let beginning = Beginning {
             flags: self.flags,
-            first_sequence: self.begun.map_or(self.next_sequence, |_| self.first_to_come()),
+            first_sequence: self.first_to_come(),
             after_sequence: self.last_sequence,
             totals: self.totals,
         };
@@ -98,10 +97,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Where the next segment of this run begins. What a refused write left in the one before is no data of it. Never
-    /// before that one itself: its own first sequence is beyond all that earlier runs may have given.
+    /// Where the next segment begins. What a refused write left in the one before is no data of it; only what an earlier
+    /// run left may be. Never before the one before: that begins beyond all that earlier runs may have given.
     fn first_to_come(&self) -> u64 {
-        self.begun.unwrap_or(0).max(self.last_sequence + 1)
+        self.begun.map_or(self.next_sequence, |first| first.max(self.last_sequence + 1))
     }
 
     /// The disk refused more bytes, so many times in a row by now: until it has room again, the log's cap is what it
@@ -352,7 +351,7 @@ impl Writer {
 
 /// What a new segment takes for frames of this many bytes.
 fn need_of(frames: u64) -> u64 {
-    DATA_AT + frames + frame_len(0) + FOOTER_LEN
+    DATA_AT + frames + RESERVE
 }
 
 /// Opens a spare for ourselves alone. A reader in another process may have opened it under its old name: then it keeps

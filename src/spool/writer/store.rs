@@ -57,14 +57,13 @@ impl Writer {
 
     /// So many frames fit the open segment now; the first of them at least, for which room was made.
     fn how_many_fit(&self, frames: &[Numbered]) -> usize {
-        let growth = self.core.space.room(&self.core.account);
-        let mut room = self.open.as_ref().map_or(0, |open| open.room_now(self.core.segment_size, growth));
+        let mut room = self.room();
         let fits = |frame: &&Numbered| {
             let left = room.checked_sub(frame.header.frame_len());
             room = left.unwrap_or(0);
             left.is_some()
         };
-        frames.iter().take_while(fits).count().max(1).min(frames.len())
+        frames.iter().take_while(fits).count().max(1)
     }
 
     fn write_group(&mut self, frames: &[Numbered]) -> Result<(), Failed> {

@@ -88,8 +88,6 @@ struct State {
     capacity: u64,
     /// Others take at once what files give back.
     is_besieged: bool,
-    /// So many writes are refused, and with what.
-    refused_writes: (u32, Errno),
     dice: Dice,
     locks: Vec<(usize, u64, bool)>,
     handles: u64,
@@ -134,7 +132,6 @@ impl SimDisk {
             faults: Vec::new(),
             capacity: ENDLESS,
             is_besieged: false,
-            refused_writes: (0, Errno::NOSPC),
             dice,
             locks: Vec::new(),
             handles: 0,
@@ -188,11 +185,6 @@ impl SimDisk {
     pub(crate) fn leave(&self, bytes: u64) {
         let mut state = lock(&self.0.state);
         state.capacity = state.used() + bytes;
-    }
-
-    /// The next so many writes fail, whatever comes between them.
-    pub(crate) fn refuse_writes(&self, count: u32, errno: Errno) {
-        lock(&self.0.state).refused_writes = (count, errno);
     }
 
     /// From now on others take all that there is room for.
@@ -254,11 +246,6 @@ impl State {
     fn trouble(&mut self, call: Call) -> Option<Trouble> {
         self.calls += 1;
         let number = self.calls;
-        let (refused, errno) = self.refused_writes;
-        if call == Call::Write && refused > 0 {
-            self.refused_writes.0 -= 1;
-            return Some(Trouble::Fails(errno));
-        }
         let hits = |f: &&Fault| (f.from..f.to).contains(&number) && (f.calls.is_empty() || f.calls.contains(&call));
         self.faults.iter().find(hits).map(|f| f.trouble)
     }

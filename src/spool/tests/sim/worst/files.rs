@@ -165,8 +165,8 @@ fn rule_11_on_a_full_disk_a_file_goes_if_a_write_takes_new_blocks_for_old_ones()
     // In files that were others before.
     append_by_hand(&log, 30..50, 6000);
     let (newest, before) = (segments(&log).pop().unwrap(), log.0.account.bytes());
-    // What a file system answers that never writes in place.
-    machine.disk.refuse_writes(2, Errno::NOSPC);
+    // What a file system answers that never writes in place, twice: between the two the file's size is asked for.
+    machine.fail(&[Call::Write], 3, Errno::NOSPC);
     append_by_hand(&log, 50..51, 6000);
     assert_eq!(segments(&log).last().unwrap().id, newest.id);
     assert!(log.0.account.bytes() <= before - newest.size(), "a file went");

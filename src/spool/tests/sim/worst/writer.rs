@@ -118,10 +118,11 @@ fn rule_6_no_mark_makes_data_of_what_a_refused_write_left() {
         let log = machine.start();
         append_by_hand(&log, 0..1, 1000);
         let acks: Vec<_> = (1..40).map(|number| log.append(1, payload(number, 100), 1).unwrap()).collect();
-        machine.disk.refuse_writes(2, Errno::NOSPC);
+        // Twice: between the two the file's size is asked for.
+        machine.fail(&[Call::Write], 3, Errno::NOSPC);
         machine.spool().turn_writers();
         assert!(acks.into_iter().all(|ack| ack.wait().is_err_and(|e| e.is_full())));
-        machine.disk.refuse_writes(0, Errno::NOSPC);
+        machine.disk.heal();
         // The sync that is due, and the mark after it.
         machine.pass(Duration::from_millis(100));
         machine.pass(Duration::from_millis(100));
