@@ -45,8 +45,7 @@ impl Content {
                 self.pages.resize(page + 1, None);
             }
             let slot = &mut self.pages[page];
-            let is_zero = part.len() == PAGE && part.iter().all(|b| *b == 0);
-            if is_zero {
+            if *part == ZEROS[..] {
                 *slot = Some(ZEROS.clone());
             } else {
                 let bytes = Arc::make_mut(slot.get_or_insert_with(|| ZEROS.clone()));
