@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::otlp::Signal;
+
 /// A protobuf message.
 pub(super) struct Message {
     /// The name in the protocol.
@@ -80,6 +82,15 @@ impl Kind {
 use Kind::{
     Base64, Bool, Double, Fixed32, Fixed64, Hex, Int32, Int64, Message as Msg, Sfixed64, Sint32, Uint32, Uint64,
 };
+
+/// The message of an export request.
+pub(super) const fn request(signal: Signal) -> &'static Message {
+    match signal {
+        Signal::Logs => &LOGS_REQUEST,
+        Signal::Traces => &TRACES_REQUEST,
+        Signal::Metrics => &METRICS_REQUEST,
+    }
+}
 
 const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
     Field { number, name, kind, label: Label::One }
