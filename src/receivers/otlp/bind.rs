@@ -61,7 +61,7 @@ impl Bound {
 
     fn receive(&self, intake: &Intake, limit: usize, limit_key: &'static str) -> Receive {
         let (intake, admission) = (intake.clone(), self.admission.clone());
-        Receive { intake, admission, patience: self.patience, limit, limit_key }
+        Receive { intake, admission, patience: self.patience, limit, limit_key, ratio: 1_000 }
     }
 
     /// Answers requests until `shutdown` completes; then stops accepting, finishes what is in flight, and returns.

@@ -9,13 +9,15 @@ use hyper::body::Incoming;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::receive::{BodyReader, Receive, Received};
+use super::inflate::{self, Encoding};
+use super::receive::{BodyReader, Format, Receive, Received};
 use super::refusal::{Class, Refusal};
 use super::reply::Reply;
 use crate::otlp::Signal;
 
 const ENCODING: &str = "grpc-encoding";
-const ACCEPTED_ENCODINGS: (&str, HeaderValue) = ("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
+const ACCEPTED_ENCODINGS: (&str, HeaderValue) =
+    ("grpc-accept-encoding", HeaderValue::from_static(inflate::GRPC_ACCEPTED));
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
 const OTHER_PROTOCOL: &str = "this port speaks OTLP over gRPC; OTLP over HTTP has a port of its own, 4318 by default\n";
@@ -61,15 +63,12 @@ async fn export(receive: &Receive, request: Request<Incoming>) -> Result<(), Sta
     if !receive.intake.accepts(signal) {
         return Err(status(&Refusal::NoPipeline(signal)));
     }
-    let gzip = match request.headers().get(ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => false,
-        Some(b"gzip") => true,
-        Some(other) => {
-            let other = String::from_utf8_lossy(other);
-            return Err(Status::unimplemented(format!("grpc-encoding {other} is not supported: use gzip or identity")));
-        }
+    let name = String::from_utf8_lossy(request.headers().get(ENCODING).map_or(&b""[..], HeaderValue::as_bytes));
+    let Some(encoding) = Encoding::named(&name) else {
+        let message = format!("grpc-encoding {name} is not supported: use one of {}", inflate::GRPC_ACCEPTED);
+        return Err(Status::unimplemented(message));
     };
-    let received = message(receive, request.into_body(), gzip).await.map_err(|refusal| status(&refusal))?;
+    let received = message(receive, request.into_body(), encoding).await.map_err(|refusal| status(&refusal))?;
     receive.store(signal, received).await.map_err(|refusal| status(&refusal))
 }
 
@@ -77,7 +76,7 @@ async fn export(receive: &Receive, request: Request<Incoming>) -> Result<(), Sta
 const PREFIX: usize = 5;
 
 /// Reads the call's one message, after admitting the memory that its prefix asks for.
-async fn message(receive: &Receive, body: Incoming, gzip: bool) -> Result<Received, Refusal> {
+async fn message(receive: &Receive, body: Incoming, encoding: Encoding) -> Result<Received, Refusal> {
     let mut body = BodyReader::new(body, receive.patience.body);
     let mut head = Vec::new();
     while head.len() < PREFIX {
@@ -86,14 +85,15 @@ async fn message(receive: &Receive, body: Incoming, gzip: bool) -> Result<Receiv
             None => return Err(Refusal::Framing("the call ended before its message")),
         }
     }
-    let compressed = match head[0] {
-        0 => false,
-        1 if gzip => true,
+    let encoding = match head[0] {
+        // Said for each message of a call, whatever its header promised.
+        0 => Encoding::Identity,
+        1 if !encoding.is_identity() => encoding,
         1 => return Err(Refusal::Framing("a compressed message without grpc-encoding")),
         _ => return Err(Refusal::Framing("unknown flags before the message")),
     };
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-    let permit = receive.admit(length, compressed).await?;
+    let permit = receive.admit(length, encoding).await?;
     let mut bytes = Vec::with_capacity(length);
     bytes.extend_from_slice(&head[PREFIX..]);
     drop(head);
@@ -104,7 +104,7 @@ async fn message(receive: &Receive, body: Incoming, gzip: bool) -> Result<Receiv
         bytes.extend_from_slice(&data);
     }
     match bytes.len() {
-        all if all == length => Ok(Received { bytes, gzip: compressed, permit }),
+        all if all == length => Ok(Received { bytes, encoding, format: Format::Protobuf, permit }),
         all if all > length => Err(Refusal::Framing("more than one message in a unary call")),
         _ => Err(Refusal::Framing("the call ended inside its message")),
     }

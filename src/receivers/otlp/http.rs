@@ -1,4 +1,4 @@
-//! OTLP/HTTP: `POST /v1/{logs,traces,metrics}` with binary protobuf.
+//! OTLP/HTTP: `POST /v1/{logs,traces,metrics}` with protobuf, binary or as JSON.
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -6,7 +6,8 @@ use hyper::body::Incoming;
 use prost::Message;
 use tonic::Code;
 
-use super::receive::{BodyReader, Receive, Received};
+use super::inflate::{self, Encoding};
+use super::receive::{BodyReader, Format, Receive, Received};
 use super::refusal::{Class, Refusal};
 use super::reply::Reply;
 use crate::otlp::Signal;
@@ -15,24 +16,26 @@ const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers one request.
+/// Answers one request, in its own format.
 pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Response<Reply> {
     let (head, body) = request.into_parts();
     let mut body = BodyReader::new(body, receive.patience.body);
     match export(receive, &head, &mut body).await {
-        // An empty Export…ServiceResponse has no bytes; `partial_success` unset is full success.
-        Ok(()) => answer(StatusCode::OK, PROTOBUF, Vec::new()),
+        // An empty Export…ServiceResponse; `partial_success` unset is full success.
+        Ok(Format::Protobuf) => answer(StatusCode::OK, PROTOBUF, Vec::new()),
+        Ok(Format::Json) => answer(StatusCode::OK, JSON, "{}"),
         Err(rejection) => {
             body.discard().await;
-            rejection.answer()
+            rejection.answer(format(&essence(&head.headers)).unwrap_or(Format::Protobuf))
         }
     }
 }
 
-async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Result<(), Rejection> {
+async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Result<Format, Rejection> {
     let wanted = check(receive, head)?;
-    let received = read(receive, body, wanted.gzip).await?;
-    Ok(receive.store(wanted.signal, received).await?)
+    let received = read(receive, body, &wanted).await?;
+    receive.store(wanted.signal, received).await?;
+    Ok(wanted.format)
 }
 
 /// Why a request is not stored, in HTTP's terms.
@@ -55,7 +58,8 @@ impl From<Refusal> for Rejection {
 /// What the head of an acceptable request asks for.
 struct Wanted {
     signal: Signal,
-    gzip: bool,
+    format: Format,
+    encoding: Encoding,
 }
 
 fn signal_of(path: &str) -> Option<Signal> {
@@ -69,8 +73,7 @@ fn signal_of(path: &str) -> Option<Signal> {
 
 /// Judges a request by its head alone.
 fn check(receive: &Receive, head: &Parts) -> Result<Wanted, Rejection> {
-    let content_type = text(&head.headers, header::CONTENT_TYPE);
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let essence = essence(&head.headers);
     if essence.starts_with("application/grpc") {
         return Err(Rejection::Grpc);
     }
@@ -79,19 +82,29 @@ fn check(receive: &Receive, head: &Parts) -> Result<Wanted, Rejection> {
     if head.method != Method::POST {
         return Err(Rejection::Method);
     }
-    if !essence.eq_ignore_ascii_case(PROTOBUF) {
-        return Err(Rejection::ContentType(essence.to_owned()));
-    }
+    let Some(format) = format(&essence) else { return Err(Rejection::ContentType(essence)) };
     if !receive.intake.accepts(signal) {
         return Err(Refusal::NoPipeline(signal).into());
     }
-    let encoding = text(&head.headers, header::CONTENT_ENCODING);
-    let gzip = match encoding.trim() {
-        "" | "identity" => false,
-        other if other.eq_ignore_ascii_case("gzip") => true,
-        other => return Err(Rejection::ContentEncoding(other.to_owned())),
+    let name = text(&head.headers, header::CONTENT_ENCODING);
+    let Some(encoding) = Encoding::named(name.trim()) else {
+        return Err(Rejection::ContentEncoding(name.trim().to_owned()));
     };
-    Ok(Wanted { signal, gzip })
+    Ok(Wanted { signal, format, encoding })
+}
+
+/// The content type without its parameters.
+fn essence(headers: &HeaderMap) -> String {
+    let content_type = text(headers, header::CONTENT_TYPE);
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn format(essence: &str) -> Option<Format> {
+    match essence {
+        PROTOBUF => Some(Format::Protobuf),
+        JSON => Some(Format::Json),
+        _ => None,
+    }
 }
 
 /// A header's value; empty when it is absent.
@@ -100,9 +113,9 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> std::borrow::Cow<'_, s
 }
 
 /// Reads a body whose length need not be known: memory is admitted for what is announced, then for what comes.
-async fn read(receive: &Receive, body: &mut BodyReader, gzip: bool) -> Result<Received, Refusal> {
+async fn read(receive: &Receive, body: &mut BodyReader, wanted: &Wanted) -> Result<Received, Refusal> {
     let announced = body.announced();
-    let mut permit = receive.admit(announced, gzip).await?;
+    let mut permit = receive.admit(announced, wanted.encoding).await?;
     let mut bytes = Vec::with_capacity(announced);
     while let Some(data) = body.next().await? {
         let length = bytes.len() + data.len();
@@ -114,12 +127,12 @@ async fn read(receive: &Receive, body: &mut BodyReader, gzip: bool) -> Result<Re
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Received { bytes, gzip, permit })
+    Ok(Received { bytes, encoding: wanted.encoding, format: wanted.format, permit })
 }
 
 impl Rejection {
     /// Says it as the specification wants it said ("OTLP/HTTP Response", "OTLP/HTTP Throttling").
-    fn answer(&self) -> Response<Reply> {
+    fn answer(&self, format: Format) -> Response<Reply> {
         match self {
             Self::Grpc => {
                 let message = "this port speaks OTLP over HTTP; OTLP over gRPC has a port of its own, 4317 by default";
@@ -135,47 +148,46 @@ impl Rejection {
             }
             Self::ContentType(other) => {
                 let message = match other.as_str() {
-                    "" => format!("no Content-Type: send {PROTOBUF}"),
-                    other => format!("Content-Type {other} is not supported: send {PROTOBUF}"),
+                    "" => format!("no Content-Type: send {PROTOBUF} or {JSON}\n"),
+                    other => format!("Content-Type {other} is not supported: send {PROTOBUF} or {JSON}\n"),
                 };
-                // Who sends JSON reads errors as JSON.
-                if other.eq_ignore_ascii_case(JSON) {
-                    let body = serde_json::json!({ "code": Code::InvalidArgument as i32, "message": message });
-                    answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, JSON, body.to_string())
-                } else {
-                    answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, TEXT, message + "\n")
-                }
+                answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, TEXT, message)
             }
             Self::ContentEncoding(other) => {
-                let message = format!("Content-Encoding {other} is not supported: use gzip or identity");
-                let response = status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, &message);
-                with(response, header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"))
+                let message = format!("Content-Encoding {other} is not supported: use one of {}", inflate::ACCEPTED);
+                let response = status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, &message, format);
+                with(response, header::ACCEPT_ENCODING, HeaderValue::from_static(inflate::ACCEPTED))
             }
-            Self::Refusal(refusal) => refuse(refusal),
+            Self::Refusal(refusal) => refuse(refusal, format),
         }
     }
 }
 
-fn refuse(refusal: &Refusal) -> Response<Reply> {
+fn refuse(refusal: &Refusal, format: Format) -> Response<Reply> {
     let message = refusal.to_string();
     match refusal.class() {
-        Class::BadData => status(StatusCode::BAD_REQUEST, Code::InvalidArgument, &message),
-        Class::TooLarge => status(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, &message),
-        Class::NoPipeline => status(StatusCode::NOT_FOUND, Code::Unimplemented, &message),
-        Class::Timeout => status(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message),
+        Class::BadData => status(StatusCode::BAD_REQUEST, Code::InvalidArgument, &message, format),
+        Class::TooLarge => status(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, &message, format),
+        Class::NoPipeline => status(StatusCode::NOT_FOUND, Code::Unimplemented, &message, format),
+        Class::Timeout => status(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message, format),
         Class::Full(after) | Class::Unavailable(after) => {
             // Whole seconds, and never 0: that would mean at once.
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            let response = status(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, &message);
+            let response = status(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, &message, format);
             with(response, header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
         }
     }
 }
 
-/// A `google.rpc.Status` in protobuf, the type of every request that gets this far.
-fn status(code: StatusCode, rpc: Code, message: &str) -> Response<Reply> {
-    let status = tonic_types::Status { code: rpc as i32, message: message.to_owned(), details: Vec::new() };
-    answer(code, PROTOBUF, status.encode_to_vec())
+/// A `google.rpc.Status` in the request's format.
+fn status(code: StatusCode, rpc: Code, message: &str, format: Format) -> Response<Reply> {
+    match format {
+        Format::Protobuf => {
+            let status = tonic_types::Status { code: rpc as i32, message: message.to_owned(), details: Vec::new() };
+            answer(code, PROTOBUF, status.encode_to_vec())
+        }
+        Format::Json => answer(code, JSON, serde_json::json!({ "code": rpc as i32, "message": message }).to_string()),
+    }
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Reply> {

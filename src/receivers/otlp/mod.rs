@@ -2,7 +2,8 @@
 //!
 //! A request goes one way, whichever the transport: its size is checked, memory is admitted for it, it is read and
 //! inflated under a limit, its bytes are validated to the last one, the logs of its signal append it, and only when
-//! they have it on disk is success answered. The bytes are stored as they came; nothing is decoded.
+//! they have it on disk is success answered. Protobuf is stored as it came, JSON as the protobuf that it stands for;
+//! nothing is decoded.
 //!
 //! Transports follow the [OTLP specification](https://opentelemetry.io/docs/specs/otlp/) 1.10: gRPC under "OTLP/gRPC",
 //! HTTP under "OTLP/HTTP".
@@ -11,6 +12,7 @@ mod admission;
 mod bind;
 mod grpc;
 mod http;
+mod inflate;
 mod receive;
 mod refusal;
 mod reply;

@@ -1,17 +1,17 @@
 //! The way of a request from its body to the disk, the same for both transports.
 
 use std::future::{Future, poll_fn};
-use std::io::Read;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::{Admission, Permit};
+use super::inflate::{Cap, Encoding};
 use super::refusal::Refusal;
+use crate::otlp::json::{self, Unreadable};
 use crate::otlp::{self, Signal};
 use crate::receivers::Intake;
 
@@ -49,14 +49,24 @@ pub(super) struct Receive {
     pub(super) limit: usize,
     /// The setting of that limit.
     pub(super) limit_key: &'static str,
+    /// How many times its size a body may inflate to.
+    pub(super) ratio: usize,
 }
 
 /// A request's body as it came.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
-    pub(super) gzip: bool,
+    pub(super) encoding: Encoding,
+    pub(super) format: Format,
     pub(super) permit: Permit,
+}
+
+/// What a body is once it is inflated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Protobuf,
+    Json,
 }
 
 impl Receive {
@@ -65,14 +75,14 @@ impl Receive {
     }
 
     /// Waits for the memory that a body of this size needs.
-    pub(super) async fn admit(&self, bytes: usize, gzip: bool) -> Result<Permit, Refusal> {
+    pub(super) async fn admit(&self, bytes: usize, encoding: Encoding) -> Result<Permit, Refusal> {
         if bytes > self.limit {
             return Err(self.too_large());
         }
-        if gzip {
-            self.in_time(self.admission.admit_compressed(bytes)).await
-        } else {
+        if encoding.is_identity() {
             self.in_time(self.admission.admit_message(bytes)).await
+        } else {
+            self.in_time(self.admission.admit_compressed(bytes)).await
         }
     }
 
@@ -86,22 +96,16 @@ impl Receive {
     /// Validates a request and hands it to the logs; returns when they have it on disk. A request without items is
     /// a success that stores nothing (OTLP specification, "Full Success").
     pub(super) async fn store(&self, signal: Signal, received: Received) -> Result<(), Refusal> {
-        let opened = if received.gzip {
-            let mut permit =
-                self.in_time(self.admission.admit_message(claimed_size(&received.bytes).min(self.limit))).await?;
-            let receive = self.clone();
-            off_the_loop(received.bytes.len() > LARGE, move || {
-                let message = receive.inflate(&received.bytes, &mut permit)?;
-                drop(received);
-                permit.shrink(message.len());
-                Ok((otlp::validate(signal, &message)?, message, permit))
-            })
-            .await
+        // Of a compressed body the message needs memory of its own.
+        let message = if received.encoding.is_identity() {
+            None
         } else {
-            let Received { bytes, permit, .. } = received;
-            off_the_loop(bytes.len() > LARGE, move || Ok((otlp::validate(signal, &bytes)?, bytes, permit))).await
+            let claimed = received.encoding.claimed_size(&received.bytes).min(self.limit);
+            Some(self.in_time(self.admission.admit_message(claimed)).await?)
         };
-        let (items, message, _permit) = opened?;
+        let receive = self.clone();
+        let is_long = received.bytes.len() > LARGE;
+        let (items, message, _permit) = off_the_loop(is_long, move || receive.open(signal, received, message)).await?;
         if items > 0 {
             let until = std::time::Instant::now() + self.patience.room;
             self.intake.append_when_room(signal, &message.into(), items, until)?.durable().await?;
@@ -109,33 +113,44 @@ impl Receive {
         Ok(())
     }
 
-    /// Inflates a body, holding no more than the limit and what is admitted. Members follow each other as RFC 1952
-    /// allows.
-    fn inflate(&self, body: &[u8], permit: &mut Permit) -> Result<Vec<u8>, Refusal> {
-        let mut decoder = MultiGzDecoder::new(body);
-        let mut out = Vec::with_capacity(claimed_size(body).min(self.limit));
-        let mut chunk = [0; 16 << 10];
-        loop {
-            let read = decoder.read(&mut chunk).map_err(Refusal::Gzip)?;
-            if read == 0 {
-                return Ok(out);
+    /// From a body as it came to a valid request in protobuf, its items counted.
+    fn open(&self, signal: Signal, received: Received, inflated: Option<Permit>) -> Result<Opened, Refusal> {
+        let Received { bytes, encoding, format, permit } = received;
+        let (bytes, mut permit) = match inflated {
+            None => (bytes, permit),
+            Some(mut inflated) => {
+                let cap = Cap { size: self.limit, key: self.limit_key, ratio: self.ratio };
+                let message = encoding.inflate(&bytes, cap, &mut |length| inflated.grow(length))?;
+                drop((bytes, permit));
+                inflated.shrink(message.len());
+                (message, inflated)
             }
-            if out.len() + read > self.limit {
-                return Err(self.too_large());
-            }
-            if !permit.grow(out.len() + read) {
-                return Err(Refusal::Busy);
-            }
-            out.extend_from_slice(&chunk[..read]);
-        }
+        };
+        let message = match format {
+            Format::Protobuf => bytes,
+            Format::Json => self.protobuf(signal, &bytes, &mut permit)?,
+        };
+        permit.shrink(message.len());
+        Ok((otlp::validate(signal, &message)?, message, permit))
+    }
+
+    /// JSON as protobuf; both are held for a while.
+    fn protobuf(&self, signal: Signal, text: &[u8], permit: &mut Permit) -> Result<Vec<u8>, Refusal> {
+        let mut is_too_large = false;
+        let read = json::read(signal, text, &mut |length| {
+            is_too_large = length > self.limit;
+            !is_too_large && permit.grow(text.len() + length)
+        });
+        read.map_err(|error| match error {
+            Unreadable::Malformed(error) => Refusal::Json(error),
+            Unreadable::NoRoom if is_too_large => self.too_large(),
+            Unreadable::NoRoom => Refusal::Busy,
+        })
     }
 }
 
-/// The inflated size that a gzip body states at its end (RFC 1952, ISIZE). A hint: it is the sender's word, and with
-/// several members it is that of the last.
-fn claimed_size(gzip: &[u8]) -> usize {
-    gzip.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize)
-}
+/// A request that may be stored: its items, its bytes, and the memory that they take.
+type Opened = (u32, Vec<u8>, Permit);
 
 /// Runs work that takes a while on a thread where it holds up no other request.
 async fn off_the_loop<T: Send + 'static>(

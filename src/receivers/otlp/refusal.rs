@@ -10,13 +10,17 @@ use crate::spool;
 pub(super) enum Refusal {
     #[error("{0}")]
     Malformed(#[from] Malformed),
-    #[error("the body is not valid gzip: {0}")]
-    Gzip(std::io::Error),
+    #[error("{0}")]
+    Json(serde_json::Error),
+    #[error("the body is not valid {name}: {error}")]
+    Encoding { name: &'static str, error: std::io::Error },
     /// The framing of the transport is broken.
     #[error("{0}")]
     Framing(&'static str),
     #[error("the request is larger than {limit} bytes; send smaller batches, or raise the receiver's {key}")]
     TooLarge { limit: usize, key: &'static str },
+    #[error("the body inflates to more than {limit} times its size; send it with less compression or none")]
+    Ratio { limit: usize },
     #[error("no pipeline takes {0}: add this receiver to one of {0} under service.pipelines")]
     NoPipeline(Signal),
     /// The memory for requests in flight is taken.
@@ -55,8 +59,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 impl Refusal {
     pub(super) fn class(&self) -> Class {
         match self {
-            Self::Malformed(_) | Self::Gzip(_) | Self::Framing(_) => Class::BadData,
-            Self::TooLarge { .. } => Class::TooLarge,
+            Self::Malformed(_) | Self::Json(_) | Self::Encoding { .. } | Self::Framing(_) => Class::BadData,
+            Self::TooLarge { .. } | Self::Ratio { .. } => Class::TooLarge,
             Self::NoPipeline(_) => Class::NoPipeline,
             Self::Busy => Class::Full(RETRY_AFTER),
             Self::Slow(_) | Self::Broken(_) => Class::Timeout,

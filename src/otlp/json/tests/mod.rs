@@ -5,8 +5,6 @@ mod samples;
 mod tables;
 mod write;
 
-use prost::Message as _;
-
 use super::write_line;
 use crate::otlp::Signal;
 

@@ -1,0 +1,143 @@
+//! Limits of size, memory and time.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use prost::Message;
+use tonic::Code;
+use tonic::codec::CompressionEncoding;
+use tonic_types::StatusExt;
+
+use super::lab::{Lab, PROTOBUF, grpc, gzip, logs, message};
+use crate::otlp::Signal;
+use crate::receivers::otlp::Admission;
+use crate::receivers::otlp::receive::Patience;
+use crate::spool::{LogOptions, Need, Options, Start};
+
+#[tokio::test]
+async fn an_oversized_request_is_refused_for_good() {
+    let lab = Lab::new();
+    let mut client = lab.logs_client().await;
+    let status = client.export(logs(1, &"x".repeat(5 << 20))).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.get_details_retry_info().is_none(), "a retry would be refused again");
+    assert!(status.message().contains("larger than 4194304 bytes"), "{}", status.message());
+    assert!(status.message().contains("max_recv_msg_size_mib"), "{}", status.message());
+
+    let answer = lab.post_protobuf(&vec![0; (20 << 20) + 1]).await;
+    assert_eq!(answer.status, 413);
+    assert!(answer.rpc_status().message.contains("max_request_body_size"), "{:?}", answer.rpc_status());
+    assert!(lab.stored(Signal::Logs).is_empty());
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_refused_after_the_limit() {
+    let lab = Lab::new();
+    let bomb = gzip(&vec![0; 200 << 20]);
+    assert!(bomb.len() < 4 << 20, "{}", bomb.len());
+    let answer = lab.post("/v1/logs", &format!("{PROTOBUF}Content-Encoding: gzip\r\n"), &bomb).await;
+    assert_eq!(answer.status, 413);
+    let mut body = message(&bomb);
+    body[0] = 1;
+    let status = grpc(lab.grpc, "/opentelemetry.proto.collector.logs.v1.LogsService/Export", body).await;
+    assert_eq!(status.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn rule_12_a_full_log_asks_for_time() {
+    let options = LogOptions { max_size: Some(1 << 20), ..Options::default().log };
+    let lab = Lab::with(&[Signal::Logs], options, Admission::default());
+    let log = lab.spool.log("logs").unwrap();
+    // Holds everything that is appended.
+    let _cursor = log.cursor("backend", Start::Oldest, Need::Required).unwrap();
+    let mut client = lab.logs_client().await;
+    let request = logs(100, &"x".repeat(1000));
+    let mut answers = 0;
+    let status = loop {
+        match client.export(request.clone()).await {
+            Ok(_) => answers += 1,
+            Err(status) => break status,
+        }
+        assert!(answers < 1000, "the log never got full");
+    };
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+    let answer = lab.post_protobuf(&request.encode_to_vec()).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("retry-after: "), "{}", answer.head);
+    assert_eq!(answer.rpc_status().code, Code::Unavailable as i32);
+    assert_eq!(lab.intake.counts(Signal::Logs).accepted(), answers * 100);
+    assert_eq!(lab.intake.counts(Signal::Logs).refused(), 200);
+}
+
+#[tokio::test]
+async fn a_closed_log_is_unavailable() {
+    let lab = Lab::new();
+    lab.spool.close().unwrap();
+    let status = lab.logs_client().await.export(logs(1, "a")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.get_details_retry_info().is_some());
+    assert_eq!(lab.post_protobuf(&logs(1, "a").encode_to_vec()).await.status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_together_hold_no_more_than_is_admitted() {
+    let lab = Lab::with(&[Signal::Logs], Options::default().log, Admission::new(1 << 20));
+    let client = lab.logs_client().await;
+    let request = logs(10, &"x".repeat(60_000));
+    let clients: Vec<_> = (0..40)
+        .map(|i| {
+            let (mut client, request) = (client.clone(), request.clone());
+            if i % 2 == 0 {
+                client = client.send_compressed(CompressionEncoding::Gzip);
+            }
+            tokio::spawn(async move { client.export(request).await })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap().unwrap();
+    }
+    assert_eq!(lab.stored(Signal::Logs).len(), 40);
+}
+
+/// Gives up quickly.
+fn impatient(admission: Admission) -> Lab {
+    let patience =
+        Patience { admit: Duration::from_millis(50), body: Duration::from_millis(300), ..Patience::default() };
+    Lab::with_patience(&[Signal::Logs], Options::default().log, admission, patience)
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let lab = impatient(Admission::default());
+    let head =
+        format!("POST /v1/logs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{PROTOBUF}Content-Length: 100\r\n\r\n");
+    let answer = lab.raw(head.into_bytes()).await;
+    assert_eq!(answer.status, 408);
+    assert_eq!(answer.rpc_status().code, Code::DeadlineExceeded as i32);
+    assert!(lab.stored(Signal::Logs).is_empty());
+}
+
+#[tokio::test]
+async fn who_waits_too_long_for_memory_is_sent_away() {
+    let lab = impatient(Admission::new(3 << 10));
+    let head = format!("POST /v1/logs HTTP/1.1\r\nHost: x\r\n{PROTOBUF}Content-Length: 2048\r\n\r\n");
+    let mut holder = TcpStream::connect(lab.http).unwrap();
+    holder.write_all(head.as_bytes()).unwrap();
+    let refused = async {
+        loop {
+            let status = lab.logs_client().await.export(logs(1, "a")).await.err();
+            if let Some(status) = status {
+                break status;
+            }
+        }
+    };
+    let status = tokio::time::timeout(Duration::from_secs(10), refused).await.expect("never refused");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.get_details_retry_info().is_some());
+    drop(holder);
+    // Its memory comes back.
+    let taken = async { while lab.logs_client().await.export(logs(1, "a")).await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(10), taken).await.expect("never taken again");
+}

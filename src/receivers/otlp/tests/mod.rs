@@ -1,0 +1,8 @@
+//! Requests good and bad, over real connections to a receiver before a real log.
+
+mod bounds;
+mod ends;
+mod json;
+mod lab;
+mod refused;
+mod taken;
