@@ -104,6 +104,14 @@ pub const COMPONENTS: &[Component] = &[
     },
     Component {
         kind: Kind::Exporter,
+        name: "otlphttp",
+        aliases: &["otlp_http"],
+        signals: EVERY_SIGNAL,
+        stability: "alpha",
+        description: "OTLP over HTTP",
+    },
+    Component {
+        kind: Kind::Exporter,
         name: "file",
         aliases: &[],
         signals: EVERY_SIGNAL,
@@ -220,8 +228,6 @@ const ELSEWHERE: &[(Kind, &[&str])] = &[
             "nop",
             "opensearch",
             "otelarrow",
-            "otlp_http",
-            "otlphttp",
             "prometheus",
             "prometheusremotewrite",
             "pulsar",

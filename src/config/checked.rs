@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{Id, Note, PipelineId};
-use crate::exporters::{debug, drain, file, otlp as otlp_exporter};
+use crate::exporters::{debug, drain, file, otlp as otlp_exporter, otlphttp};
 use crate::extensions::health_check;
 use crate::receivers::{kernel, otlp as otlp_receiver};
 use crate::spool::{Limit, LogOptions, Need, Options, Start};
@@ -73,6 +73,8 @@ pub struct Exporter {
 pub enum ExporterSettings {
     /// `otlp`, also typed `otlp_grpc`.
     Otlp(otlp_exporter::Settings),
+    /// `otlphttp`, also typed `otlp_http`.
+    OtlpHttp(otlphttp::Settings),
     /// `file`.
     File(file::Settings),
     /// `debug`.

@@ -109,6 +109,30 @@ pub(super) fn backend(node: &Node) -> Result<Backend, Problem> {
     Ok(Backend { endpoint, tls })
 }
 
+/// A URL with `http` or `https`, with a path where there is one.
+pub(super) fn url(node: &Node) -> Result<String, Problem> {
+    const EXPECTED: &str = "a URL as http://collector:4318";
+    let scalar = scalar(node, EXPECTED)?;
+    let text = scalar.text.trim();
+    let rest = match text.split_once("://") {
+        Some(("http" | "https", rest)) => rest,
+        Some(_) => return Err(not(EXPECTED, scalar).suggest("the schemes are http and https")),
+        None if scalar.typed.is_none() => {
+            return Err(not(EXPECTED, scalar).suggest(format!("write `http://{text}`, or https for TLS")));
+        }
+        None => return Err(not(EXPECTED, scalar).suggest("the scheme is missing: http, or https for TLS")),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(Problem::new("credentials do not belong in an endpoint").suggest("send them with `headers`"));
+    }
+    let is_url = text.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+    if !is_url || text.contains('#') {
+        return Err(not(EXPECTED, scalar).suggest("write scheme, host and port, and a path where there is one"));
+    }
+    Ok(text.to_owned())
+}
+
 /// Headers: a map of names and values, or a list of `{name, value}`. Values are secrets: no message holds one.
 pub(super) fn headers(node: &Node) -> Result<Vec<(String, String)>, Problem> {
     let pairs: Vec<(&str, &Node, &Node)> = match &node.value {

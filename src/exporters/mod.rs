@@ -3,13 +3,19 @@
 pub mod drain;
 pub mod otlp;
 
+mod connect;
+mod response;
+
 #[cfg(feature = "agent")]
 pub mod debug;
 #[cfg(feature = "agent")]
 pub mod file;
+#[cfg(feature = "agent")]
+pub mod otlphttp;
 
 mod sink;
 mod status;
 
+pub use connect::{SetupError, Tls};
 pub use sink::{Request, SendError, Sent, Sink};
 pub use status::{Snapshot, State, Status};

@@ -11,7 +11,7 @@ use super::losses::LossesOf;
 use super::receivers::left;
 use super::{StartError, Stop};
 use crate::config::{Config, Exporter, ExporterSettings, Id, Pipeline, SELF_LOG};
-use crate::exporters::{Request, SendError, Sent, Sink, Status, debug, drain, file, otlp};
+use crate::exporters::{Request, SendError, Sent, Sink, Status, debug, drain, file, otlp, otlphttp};
 use crate::spool::{Cursor, CursorOptions, Log, Need, Start};
 
 /// One exporter of one pipeline at work.
@@ -65,6 +65,7 @@ pub(super) fn start(config: &Config, logs: &BTreeMap<String, Log>, own: &Log) ->
 #[derive(Debug, Clone)]
 pub(super) enum AnySink {
     Otlp(Arc<otlp::Otlp>),
+    OtlpHttp(Arc<otlphttp::OtlpHttp>),
     File(Arc<file::FileSink>),
     Debug(Arc<debug::DebugSink>),
 }
@@ -73,6 +74,7 @@ impl AnySink {
     pub(super) async fn send(&self, request: Request) -> Result<Sent, SendError> {
         match self {
             Self::Otlp(sink) => sink.send(request).await,
+            Self::OtlpHttp(sink) => sink.send(request).await,
             Self::File(sink) => sink.send(request).await,
             Self::Debug(sink) => sink.send(request).await,
         }
@@ -86,6 +88,9 @@ fn open_sinks(config: &Config) -> Result<BTreeMap<Id, AnySink>, StartError> {
             ExporterSettings::Otlp(settings) => {
                 AnySink::Otlp(Arc::new(otlp::Otlp::new(settings.clone()).map_err(|e| failed(e.to_string()))?))
             }
+            ExporterSettings::OtlpHttp(settings) => AnySink::OtlpHttp(Arc::new(
+                otlphttp::OtlpHttp::new(settings.clone()).map_err(|e| failed(e.to_string()))?,
+            )),
             ExporterSettings::File(settings) => {
                 AnySink::File(Arc::new(file::FileSink::open(settings.clone()).map_err(|e| failed(e.to_string()))?))
             }
@@ -114,6 +119,7 @@ impl Work<'_> {
         let Self { pipeline, id, exporter, sink, cursor, losses_of } = self;
         let target = match &exporter.settings {
             ExporterSettings::Otlp(settings) => settings.endpoint.clone(),
+            ExporterSettings::OtlpHttp(settings) => settings.endpoints.to_string(),
             ExporterSettings::File(settings) => settings.path.display().to_string(),
             ExporterSettings::Debug(_) => "standard output".to_owned(),
         };
@@ -130,6 +136,7 @@ impl Work<'_> {
         let (status, stop) = (Arc::clone(&task.status), task.stop.clone());
         let task = match sink {
             AnySink::Otlp(sink) => task.spawn(sink),
+            AnySink::OtlpHttp(sink) => task.spawn(sink),
             AnySink::File(sink) => task.spawn(sink),
             AnySink::Debug(sink) => task.spawn(sink),
         };

@@ -28,5 +28,6 @@ pub use builder::{BuildError, LogExporterBuilder};
 pub use exporter::LogExporter;
 
 pub use crate::exporters::drain::RetrySettings;
-pub use crate::exporters::otlp::{Compression, SetupError, Tls};
+pub use crate::exporters::otlp::Compression;
+pub use crate::exporters::{SetupError, Tls};
 pub use crate::spool::Limit;

@@ -1,16 +1,17 @@
-//! The exporters' settings. `sending_queue` is in `queue`.
+//! The exporters' settings. `sending_queue` is in `queue`, what is OTLP's in `otlp`.
 
 use std::time::Duration;
 
+use super::otlp;
 use super::queue::{Queue, Storage, sending_queue};
 use super::registry::Registry;
 use crate::config::checked::{Exporter, ExporterSettings, Pipeline};
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
-use crate::config::network::{Backend, backend, headers};
 use crate::config::units::{duration, positive_duration};
-use crate::config::values::{boolean, integer, integer_u32, number, one_of, path, word};
-use crate::exporters::{debug, drain, file, otlp};
+use crate::config::values::{boolean, integer, integer_u32, number, one_of, path};
+use crate::exporters::{debug, drain, file};
+use crate::otlp::Signal;
 use crate::spool::{Need, OnFull, Start};
 
 /// An exporter, and the storage extension that its queue names.
@@ -25,12 +26,14 @@ pub(super) fn exporter(kind: &str, fields: &mut Fields<'_, '_, '_>) -> Option<Ty
     let mut queue = Queue::default();
     let settings = match kind {
         "otlp" => {
-            let settings = otlp(fields);
-            queue = sending_queue(fields, &mut drain);
-            retry(fields, &mut drain.retry);
-            let choices = [("park", true), ("retry", false)];
-            fields.set("permanent_errors", &mut drain.park_permanent_errors, one_of(&choices));
+            let settings = otlp::grpc(fields);
+            queue = backend_queue(fields, &mut drain);
             settings.map(ExporterSettings::Otlp)
+        }
+        "otlphttp" => {
+            let settings = otlp::http(fields);
+            queue = backend_queue(fields, &mut drain);
+            Some(ExporterSettings::OtlpHttp(settings))
         }
         "file" => file(fields).map(ExporterSettings::File),
         "debug" => Some(ExporterSettings::Debug(debug(fields))),
@@ -47,69 +50,13 @@ pub(super) fn exporter(kind: &str, fields: &mut Fields<'_, '_, '_>) -> Option<Ty
     Some(Typed { exporter, storage })
 }
 
-fn otlp(fields: &mut Fields<'_, '_, '_>) -> Option<otlp::Settings> {
-    let endpoint = fields.require("endpoint", "collector:4317", backend);
-    let mut tls = fields.section("tls", tls);
-    if let Some(Backend { tls: Some(secure), .. }) = endpoint {
-        // As in the Collector, a scheme decides.
-        tls.insecure = !secure;
-    }
-    let mut timeout = Duration::from_secs(5);
-    fields.set("timeout", &mut timeout, duration);
-    let headers = fields.get("headers", headers).unwrap_or_default();
-    let compression = compression(fields);
-    fields.refused(&["auth"], "send credentials with `headers`");
-    fields.refused(&["middlewares"], "leave it out");
-    fields.told(
-        &["keepalive", "read_buffer_size", "write_buffer_size", "wait_for_ready", "balancer_name", "authority"],
-        "the client sizes its connection itself",
-    );
-    Some(otlp::Settings { endpoint: endpoint?.endpoint, tls, headers, compression, timeout })
-}
-
-fn compression(fields: &mut Fields<'_, '_, '_>) -> otlp::Compression {
-    use otlp::Compression::{Gzip, None as Plain};
-    let choices = [("gzip", Some(Gzip)), ("none", Some(Plain)), ("", Some(Plain)), ("zstd", None), ("snappy", None)];
-    match fields.get("compression", |node| match one_of(&choices)(node)? {
-        Some(compression) => Ok(compression),
-        None => Err(Problem::new("this compression is not in this version").suggest("write `gzip` or `none`")),
-    }) {
-        Some(compression) => compression,
-        None => Gzip,
-    }
-}
-
-fn tls(fields: &mut Fields<'_, '_, '_>) -> otlp::Tls {
-    let mut tls = otlp::Tls::default();
-    fields.set("insecure", &mut tls.insecure, boolean);
-    tls.ca_file = fields.get("ca_file", path);
-    tls.cert_file = fields.get("cert_file", path);
-    tls.key_file = fields.get("key_file", path);
-    tls.server_name_override = fields.get("server_name_override", word);
-    match (&tls.cert_file, &tls.key_file) {
-        (Some(_), None) => {
-            fields
-                .fault("cert_file", Problem::new("`key_file` is missing").suggest("name certificate and key together"));
-        }
-        (None, Some(_)) => {
-            fields
-                .fault("key_file", Problem::new("`cert_file` is missing").suggest("name certificate and key together"));
-        }
-        _ => {}
-    }
-    if fields.get("insecure_skip_verify", boolean) == Some(true) {
-        let problem = Problem::new("a certificate is always verified in this version")
-            .suggest("name the authority with `ca_file`, and a differing host with `server_name_override`");
-        fields.fault("insecure_skip_verify", problem);
-    }
-    fields.refused(&["ca_pem", "cert_pem", "key_pem"], "write the PEM text to a file and name it with `…_file`");
-    fields.refused(&["tpm"], "name certificate and key as files");
-    fields.told(&["reload_interval"], "certificates are read at start and on SIGHUP");
-    fields.told(
-        &["min_version", "max_version", "cipher_suites", "curve_preferences", "include_system_ca_certs_pool"],
-        "TLS 1.2 and 1.3 with safe ciphers; the system's authorities unless `ca_file` names others",
-    );
-    tls
+/// What every exporter to a backend has: a queue, retries, and what to do with what is refused for good.
+fn backend_queue(fields: &mut Fields<'_, '_, '_>, drain: &mut drain::Settings) -> Queue {
+    let queue = sending_queue(fields, drain);
+    retry(fields, &mut drain.retry);
+    let choices = [("park", true), ("retry", false)];
+    fields.set("permanent_errors", &mut drain.park_permanent_errors, one_of(&choices));
+    queue
 }
 
 fn retry(fields: &mut Fields<'_, '_, '_>, retry: &mut drain::RetrySettings) {
@@ -202,6 +149,22 @@ pub(super) fn refuse_shared_paths(check: &mut Check<'_>, exporters: &Registry<Ty
                 check.fault(Some(defined.at), &defined.path, problem);
             }
             None => seen.push((&settings.path, &defined.path)),
+        }
+    }
+}
+
+/// An exporter whose endpoints are each for one signal takes no other.
+pub(super) fn refuse_missing_endpoints(check: &mut Check<'_>, exporters: &Registry<Typed>, pipelines: &[Pipeline]) {
+    for (defined, typed) in exporters.used() {
+        let ExporterSettings::OtlpHttp(settings) = &typed.exporter.settings else { continue };
+        let is_here = |pipeline: &&Pipeline| defined.id().is_some_and(|id| pipeline.exporters.contains(id));
+        let mut signals: Vec<Signal> = pipelines.iter().filter(is_here).map(|pipeline| pipeline.id.signal()).collect();
+        signals.sort();
+        signals.dedup();
+        for signal in signals.into_iter().filter(|signal| settings.endpoints.url(*signal).is_none()) {
+            let problem = Problem::new(format!("nothing says where {signal} go"))
+                .suggest(format!("write `endpoint: http://collector:4318`, or `{signal}_endpoint` with a whole URL"));
+            check.fault(Some(defined.at), &defined.path, problem);
         }
     }
 }

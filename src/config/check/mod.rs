@@ -3,6 +3,7 @@
 
 mod exporters;
 mod extensions;
+mod otlp;
 mod pipelines;
 mod queue;
 mod receivers;
@@ -66,6 +67,7 @@ fn whole(top: &mut Fields<'_, '_, '_>, data_dir: &DataDir) -> Config {
     exporters::refuse_shared_paths(top.check, &exporters);
     let storage = storage::resolve(top.check, &extensions, &exporters, &service.pipelines, data_dir);
     let pipelines = storage.give_logs(top.check, service.pipelines, &receivers);
+    exporters::refuse_missing_endpoints(top.check, &exporters, &pipelines);
     exporters::note_overflow(top.check, &exporters, &pipelines);
 
     receivers.note_unused(top.check);

@@ -11,10 +11,10 @@ processors: { filter: {}, btch: }
 exporters:
   oltp: { endpoint: a:1 }
   opensearch: { http: { endpoint: 'http://x' }, anything: 1 }
-  otlphttp: { endpoint: 'http://x' }
+  kafka: { endpoint: 'http://x' }
 extensions: { zpages: }
 connectors: { forward: }
-service: { pipelines: { logs: { receivers: [otlp, filelog], processors: [filter], exporters: [oltp, opensearch, otlphttp] } } }";
+service: { pipelines: { logs: { receivers: [otlp, filelog], processors: [filter], exporters: [oltp, opensearch, kafka] } } }";
     refused(
         text,
         &[
@@ -31,9 +31,9 @@ service: { pipelines: { logs: { receivers: [otlp, filelog], processors: [filter]
                 6,
                 "exporters.opensearch",
                 "the exporter `opensearch` is not in this version",
-                "otlp, otlp_grpc, file, debug",
+                "otlp, otlp_grpc, otlphttp, otlp_http, file, debug",
             ),
-            (7, "exporters.otlphttp", "the exporter `otlphttp` is not in this version", ""),
+            (7, "exporters.kafka", "the exporter `kafka` is not in this version", ""),
             (8, "extensions.zpages", "the extension `zpages` is not in this version", ""),
             (9, "connectors", "`connectors` is not in this version", ""),
         ],

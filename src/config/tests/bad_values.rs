@@ -32,6 +32,21 @@ pub(super) fn exporter_refused(key: &str, path: &str, message: &str, suggestion:
     refused(&exporter(&format!("{key}\n    endpoint: collector:4317")), &[(5, &path, message, suggestion)]);
 }
 
+/// As [`exporter_refused`], for `otlphttp`. An empty path is the exporter's own.
+#[track_caller]
+fn otlphttp_refused(key: &str, path: &str, message: &str, suggestion: &str) {
+    let text = format!(
+        "receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}
+exporters:
+  otlphttp:
+    {key}
+service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [otlphttp] }} }} }}
+"
+    );
+    let (line, path) = if path.is_empty() { (3, String::new()) } else { (4, format!(".{path}")) };
+    refused(&text, &[(line, &format!("exporters.otlphttp{path}"), message, suggestion)]);
+}
+
 /// A configuration whose receiver `otlp` has `keys` under `protocols.grpc`, in line 5.
 #[track_caller]
 fn grpc_refused(key: &str, path: &str, message: &str, suggestion: &str) {
@@ -202,10 +217,35 @@ fn a_bad_word() {
         "words allowed",
     );
     exporter_refused(
-        "compression: zstd",
+        "compression: snappy",
         "compression",
         "this compression is not in this version",
-        "write `gzip` or `none`",
+        "write `gzip`, `zstd` or `none`",
+    );
+}
+
+#[test]
+fn an_endpoint_of_otlphttp_that_is_no_url() {
+    let endpoint = |text: &str, suggestion: &str| {
+        let found = text.trim_matches('\'');
+        let message = format!("expected a URL as http://collector:4318, found `{found}`");
+        otlphttp_refused(&format!("endpoint: {text}"), "endpoint", &message, suggestion);
+    };
+    endpoint("collector:4318", "write `http://collector:4318`, or https for TLS");
+    endpoint("ftp://collector", "the schemes are http and https");
+    endpoint("'http://'", "scheme, host and port");
+    endpoint("'http://a#b'", "scheme, host and port");
+    let secret = "endpoint: http://user:secret@collector";
+    otlphttp_refused(secret, "endpoint", "credentials do not belong in an endpoint", "`headers`");
+}
+
+#[test]
+fn an_exporter_without_an_endpoint_for_a_signal() {
+    otlphttp_refused(
+        "traces_endpoint: http://x/",
+        "",
+        "nothing says where logs go",
+        "`logs_endpoint` with a whole URL",
     );
 }
 

@@ -16,6 +16,7 @@ receivers: { kernel: , otlp: { protocols: { grpc: , http: } } }
 processors: { batch: , memory_limiter: }
 exporters:
   otlp: { endpoint: c:1, sending_queue: }
+  otlphttp: { endpoint: 'http://c', sending_queue: }
   file: { path: /x, rotation: }
   debug:
 extensions: { health_check: , file_storage: , disk_buffer: { logs: { kernel: } } }

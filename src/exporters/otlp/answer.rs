@@ -2,30 +2,12 @@
 
 use std::error::Error as _;
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
-use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::connect::causes;
-use crate::exporters::sink::{SendError, Sent};
-
-/// Reasons are kept with dead letters and shown in health: a backend's text is cut after this many bytes.
-const MAX_REASON: usize = 1024;
-
-/// Reads an `Export…ServiceResponse`. The three signals' responses have the same fields.
-pub(super) fn sent(response: &[u8], items: u64) -> Sent {
-    let partial = match ExportLogsServiceResponse::decode(response) {
-        Ok(response) => response.partial_success.unwrap_or_default(),
-        // The status said OK: the records were taken, whatever the body is.
-        Err(error) => return Sent { rejected_items: 0, message: Some(format!("unreadable response: {error}")) },
-    };
-    Sent {
-        // A backend cannot reject more than it was sent.
-        rejected_items: u64::try_from(partial.rejected_log_records).unwrap_or(0).min(items),
-        message: Some(cut(partial.error_message)).filter(|message| !message.is_empty()),
-    }
-}
+use crate::exporters::connect::causes;
+use crate::exporters::response::cut;
+use crate::exporters::sink::SendError;
 
 /// Sorts a failed call by what is to be done ("OTLP/gRPC Response" of the specification, and what stock backends mean
 /// by the codes that it does not let a client retry).
@@ -86,15 +68,6 @@ fn reason(status: &Status) -> String {
         None => status.message().to_owned(),
     };
     cut(format!("{}: {said}", name(status.code())))
-}
-
-fn cut(mut text: String) -> String {
-    if text.len() > MAX_REASON {
-        let end = (0..=MAX_REASON).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }
 
 const fn name(code: Code) -> &'static str {

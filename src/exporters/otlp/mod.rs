@@ -20,11 +20,12 @@ use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
+use super::connect::{Connector, SetupError, connect_timeout};
+use super::response;
 use super::sink::{Request, SendError, Sent, Sink};
 use crate::otlp::Signal;
 use codec::RawCodec;
-pub use connect::SetupError;
-pub use settings::{Compression, Settings, Tls};
+pub use settings::{Compression, Settings};
 
 /// The longest time-out that a server is told: gRPC's header has room for eight digits.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
@@ -33,6 +34,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 #[derive(Debug)]
 pub struct Otlp {
     endpoint: Endpoint,
+    connector: Connector,
     /// Made at the first send: making it needs the runtime, which starts after exporters are built.
     channel: OnceLock<Channel>,
     /// `headers`, sent with each request.
@@ -48,14 +50,19 @@ impl Otlp {
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
         let endpoint = connect::endpoint(&settings)?;
         let metadata = connect::metadata(&settings.headers)?;
-        Ok(Self { endpoint, channel: OnceLock::new(), metadata, settings })
+        let connector = Connector::grpc(connect_timeout(settings.timeout));
+        Ok(Self { endpoint, connector, channel: OnceLock::new(), metadata, settings })
     }
 
     async fn call(&self, signal: Signal, payload: Bytes) -> Result<Bytes, tonic::Status> {
-        let channel = self.channel.get_or_init(|| self.endpoint.connect_lazy()).clone();
+        let channel =
+            self.channel.get_or_init(|| self.endpoint.connect_with_connector_lazy(self.connector.clone())).clone();
         let mut client = Grpc::new(channel).accept_compressed(CompressionEncoding::Gzip);
-        if self.settings.compression == Compression::Gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip);
+        match self.settings.compression {
+            Compression::Gzip => client = client.send_compressed(CompressionEncoding::Gzip),
+            #[cfg(feature = "agent")]
+            Compression::Zstd => client = client.send_compressed(CompressionEncoding::Zstd),
+            Compression::None => {}
         }
         let mut request = tonic::Request::new(payload);
         *request.metadata_mut() = self.metadata.clone();
@@ -82,7 +89,7 @@ impl Sink for Otlp {
             })
         };
         match answer {
-            Ok(response) => Ok(answer::sent(&response, request.items)),
+            Ok(response) => Ok(response::sent(&response, request.items)),
             Err(status) => Err(answer::error(&status)),
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::exporters::Tls;
+
 /// The checked configuration of the exporter `otlp`.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
@@ -34,27 +36,15 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// How the connection is secured.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tls {
-    /// Plain HTTP/2, no TLS.
-    pub insecure: bool,
-    /// PEM file of the authorities to trust instead of the system's.
-    pub ca_file: Option<std::path::PathBuf>,
-    /// PEM file of the client certificate.
-    pub cert_file: Option<std::path::PathBuf>,
-    /// PEM file of the client key.
-    pub key_file: Option<std::path::PathBuf>,
-    /// The name to check the server's certificate against, instead of the endpoint's host.
-    pub server_name_override: Option<String>,
-}
-
 /// How request bodies are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
     /// gzip.
     #[default]
     Gzip,
+    /// zstd.
+    #[cfg(feature = "agent")]
+    Zstd,
     /// Not at all.
     None,
 }

@@ -16,6 +16,7 @@ use tonic::{Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
+use crate::exporters::Tls;
 
 /// What the server heard: path, metadata, message.
 type Heard = Arc<Mutex<Vec<(String, MetadataMap, Bytes)>>>;
@@ -283,9 +284,9 @@ fn secrets_stay_out_of_debug_output() {
     assert!(!format!("{otlp:?}").contains("secret"));
 }
 
-/// A file of the tests' authority; see `testdata/make.sh`.
+/// A file of the tests' authority; see `tests/certificates`.
 fn pem(name: &str) -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/exporters/otlp/testdata").join(name)
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
 }
 
 /// A server with TLS that takes everything from clients with a certificate of the authority's.

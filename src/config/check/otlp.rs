@@ -1,0 +1,139 @@
+//! The settings of the exporters `otlp` and `otlphttp`.
+
+use std::time::Duration;
+
+use crate::config::fault::Problem;
+use crate::config::fields::Fields;
+use crate::config::network::{Backend, backend, headers, url};
+use crate::config::node::Value;
+use crate::config::units::duration;
+use crate::config::values::{boolean, one_of, path, word};
+use crate::exporters::{Tls, otlp, otlphttp};
+
+pub(super) fn grpc(fields: &mut Fields<'_, '_, '_>) -> Option<otlp::Settings> {
+    let endpoint = fields.require("endpoint", "collector:4317", backend);
+    let mut tls = fields.section("tls", tls);
+    if let Some(Backend { tls: Some(secure), .. }) = endpoint {
+        // As in the Collector, a scheme decides.
+        tls.insecure = !secure;
+    }
+    let mut timeout = Duration::from_secs(5);
+    fields.set("timeout", &mut timeout, duration);
+    let headers = fields.get("headers", headers).unwrap_or_default();
+    use otlp::Compression::{Gzip, None as Plain, Zstd};
+    let compression = compression(fields, [Gzip, Zstd, Plain]);
+    refuse_client(fields);
+    fields.told(
+        &["keepalive", "read_buffer_size", "write_buffer_size", "wait_for_ready", "balancer_name", "authority"],
+        "the client sizes its connection itself",
+    );
+    Some(otlp::Settings { endpoint: endpoint?.endpoint, tls, headers, compression, timeout })
+}
+
+pub(super) fn http(fields: &mut Fields<'_, '_, '_>) -> otlphttp::Settings {
+    let endpoints = otlphttp::Endpoints {
+        base: given_url(fields, "endpoint"),
+        logs: given_url(fields, "logs_endpoint"),
+        traces: given_url(fields, "traces_endpoint"),
+        metrics: given_url(fields, "metrics_endpoint"),
+    };
+    fields.told(&["profiles_endpoint"], "profiles are not carried");
+    let tls = fields.section("tls", tls);
+    if tls.insecure {
+        fields.note("tls", "`insecure` has no effect: the URL's scheme says whether there is TLS");
+    }
+    let mut timeout = Duration::from_secs(30);
+    fields.set("timeout", &mut timeout, duration);
+    let headers = fields.get("headers", headers).unwrap_or_default();
+    use otlphttp::Compression::{Gzip, None as Plain, Zstd};
+    let compression = compression(fields, [Gzip, Zstd, Plain]);
+    let mut encoding = otlphttp::Encoding::Protobuf;
+    let choices = [("proto", otlphttp::Encoding::Protobuf), ("json", otlphttp::Encoding::Json)];
+    fields.set("encoding", &mut encoding, one_of(&choices));
+    refuse_client(fields);
+    fields.refused(&["proxy_url"], "name the proxy in the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`");
+    fields.refused(&["cookies"], "leave it out");
+    fields.told(&["compression_params"], "each compression has its usual level");
+    fields.told(
+        &[
+            "read_buffer_size",
+            "write_buffer_size",
+            "max_idle_conns",
+            "max_idle_conns_per_host",
+            "max_conns_per_host",
+            "idle_conn_timeout",
+            "disable_keep_alives",
+            "http2_read_idle_timeout",
+            "http2_ping_timeout",
+            "force_attempt_http2",
+        ],
+        "the client sizes its connections itself",
+    );
+    otlphttp::Settings { endpoints, tls, headers, compression, encoding, timeout }
+}
+
+/// A URL where one is given. What was given and cannot be read is told, and is not told to be missing as well.
+fn given_url(fields: &mut Fields<'_, '_, '_>, key: &'static str) -> Option<String> {
+    let read = fields.get(key, url);
+    let is_given = fields.entry(key).is_some_and(|entry| !matches!(entry.value.value, Value::Null));
+    read.or_else(|| is_given.then(String::new))
+}
+
+/// Ignoring one of these would send without what the backend asks for.
+fn refuse_client(fields: &mut Fields<'_, '_, '_>) {
+    fields.refused(&["auth"], "send credentials with `headers`");
+    fields.refused(&["middlewares"], "leave it out");
+}
+
+/// One of gzip (the default), zstd and none.
+fn compression<C: Copy>(fields: &mut Fields<'_, '_, '_>, [gzip, zstd, none]: [C; 3]) -> C {
+    let choices = [
+        ("gzip", Some(gzip)),
+        ("zstd", Some(zstd)),
+        ("none", Some(none)),
+        ("", Some(none)),
+        ("snappy", None),
+        ("zlib", None),
+        ("deflate", None),
+        ("lz4", None),
+        ("x-snappy-framed", None),
+    ];
+    let read = |node: &_| match one_of(&choices)(node)? {
+        Some(compression) => Ok(compression),
+        None => Err(Problem::new("this compression is not in this version").suggest("write `gzip`, `zstd` or `none`")),
+    };
+    fields.get("compression", read).unwrap_or(gzip)
+}
+
+fn tls(fields: &mut Fields<'_, '_, '_>) -> Tls {
+    let mut tls = Tls::default();
+    fields.set("insecure", &mut tls.insecure, boolean);
+    tls.ca_file = fields.get("ca_file", path);
+    tls.cert_file = fields.get("cert_file", path);
+    tls.key_file = fields.get("key_file", path);
+    tls.server_name_override = fields.get("server_name_override", word);
+    match (&tls.cert_file, &tls.key_file) {
+        (Some(_), None) => {
+            fields
+                .fault("cert_file", Problem::new("`key_file` is missing").suggest("name certificate and key together"));
+        }
+        (None, Some(_)) => {
+            fields
+                .fault("key_file", Problem::new("`cert_file` is missing").suggest("name certificate and key together"));
+        }
+        _ => {}
+    }
+    if fields.get("insecure_skip_verify", boolean) == Some(true) {
+        let problem = Problem::new("a certificate is always verified in this version")
+            .suggest("name the authority with `ca_file`, and a differing host with `server_name_override`");
+        fields.fault("insecure_skip_verify", problem);
+    }
+    fields.refused(&["ca_pem", "cert_pem", "key_pem"], "write the PEM text to a file and name it with `…_file`");
+    fields.refused(&["tpm"], "name certificate and key as files");
+    fields.told(&["reload_interval"], "certificates are read at start and on SIGHUP");
+    fields.told(
+        &["min_version", "max_version", "cipher_suites", "curve_preferences", "include_system_ca_certs_pool"],
+        "TLS 1.2 and 1.3 with safe ciphers; the system's authorities unless `ca_file` names others",
+    );
+    tls
+}

@@ -1,0 +1,169 @@
+//! The exporter `otlphttp`: OTLP over HTTP, as binary protobuf or JSON.
+//!
+//! HTTP/2 where TLS negotiates it, else HTTP/1.1. What an answer means for the records is decided in `answer`, after
+//! the [OTLP specification](https://opentelemetry.io/docs/specs/otlp/#otlphttp) 1.10.
+
+mod answer;
+mod encode;
+mod settings;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::SetupError;
+use super::connect::{Connector, KEEP_ALIVE, USER_AGENT, causes, connect_timeout};
+use super::sink::{Request, SendError, Sent, Sink};
+use crate::otlp::Signal;
+use answer::Answer;
+pub use settings::{Compression, Encoding, Endpoints, Settings};
+
+/// How much of an answer is read, in bytes: what the specification lets a client cap a response at.
+const MAX_RESPONSE: usize = 4 << 20;
+/// Of an error the beginning is enough.
+const MAX_ERROR: usize = 64 << 10;
+/// A connection that nothing was sent over for this long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// A client of one OTLP/HTTP backend. Connects when it first sends, and again whenever the connection is lost.
+#[derive(Debug)]
+pub struct OtlpHttp {
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    logs: Option<Target>,
+    traces: Option<Target>,
+    metrics: Option<Target>,
+    settings: Settings,
+}
+
+/// Where the requests of a signal go, and what is sent with each.
+#[derive(Debug)]
+struct Target {
+    url: Uri,
+    headers: HeaderMap,
+}
+
+impl OtlpHttp {
+    /// A client with these settings. Reads the TLS files and the environment's proxies; connects to nothing.
+    ///
+    /// # Errors
+    /// [`SetupError`] for an endpoint, a header or a TLS file that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, SetupError> {
+        let connector = Connector::http(connect_timeout(settings.timeout));
+        let target = |signal| settings.endpoints.url(signal).map(|url| target(&url, &settings, &connector)).transpose();
+        let (logs, traces, metrics) = (target(Signal::Logs)?, target(Signal::Traces)?, target(Signal::Metrics)?);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE);
+        let client = builder.build(with_tls(&settings, connector)?);
+        Ok(Self { client, logs, traces, metrics, settings })
+    }
+
+    fn target(&self, signal: Signal) -> Option<&Target> {
+        match signal {
+            Signal::Logs => self.logs.as_ref(),
+            Signal::Traces => self.traces.as_ref(),
+            Signal::Metrics => self.metrics.as_ref(),
+        }
+    }
+
+    async fn post(&self, target: &Target, body: Bytes) -> Result<Answer, String> {
+        let mut request = http::Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = target.url.clone();
+        *request.headers_mut() = target.headers.clone();
+        let response = self.client.request(request).await.map_err(|error| causes(&error))?;
+        let (head, mut body) = response.into_parts();
+        let limit = if head.status.is_success() { MAX_RESPONSE } else { MAX_ERROR };
+        // The status alone says what became of the records: a body that breaks off takes nothing back.
+        let body = read(&mut body, limit).await;
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+}
+
+impl Sink for OtlpHttp {
+    async fn send(&self, request: Request) -> Result<Sent, SendError> {
+        let Some(target) = self.target(request.signal) else {
+            let reason = format!("no endpoint takes {}", request.signal);
+            return Err(SendError::Refused { reason });
+        };
+        let items = request.items;
+        let body = encode::body(request, self.settings.encoding, self.settings.compression).await?;
+        let timeout = self.settings.timeout;
+        let post = self.post(target, body);
+        let answer = if timeout.is_zero() {
+            post.await
+        } else {
+            let late = |_| Err(format!("no answer within {} s", timeout.as_secs_f64()));
+            tokio::time::timeout(timeout, post).await.unwrap_or_else(late)
+        };
+        match answer {
+            Ok(answer) => answer.judge(items),
+            Err(reason) => Err(SendError::Retry { reason, after: None }),
+        }
+    }
+}
+
+fn with_tls(settings: &Settings, connector: Connector) -> Result<HttpsConnector<Connector>, SetupError> {
+    let builder = HttpsConnectorBuilder::new().with_tls_config(settings.tls.read()?.client()?).https_or_http();
+    let builder = match &settings.tls.server_name_override {
+        None => builder,
+        Some(name) => {
+            let name = name.clone().try_into().map_err(|error| SetupError::Tls(format!("{name}: {error}")))?;
+            builder.with_server_name_resolver(FixedServerNameResolver::new(name))
+        }
+    };
+    Ok(builder.enable_all_versions().wrap_connector(connector))
+}
+
+fn target(url: &str, settings: &Settings, connector: &Connector) -> Result<Target, SetupError> {
+    let wrong = |reason: String| SetupError::Endpoint { endpoint: url.to_owned(), reason };
+    let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
+    if uri.host().is_none_or(str::is_empty) || !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(wrong("no URL with http or https and a host".into()));
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    headers.insert(header::CONTENT_TYPE, encode::content_type(settings.encoding));
+    if let Some(encoding) = encode::content_encoding(settings.compression) {
+        headers.insert(header::CONTENT_ENCODING, encoding);
+    }
+    if let Some(mut authorization) = connector.proxy_authorization(&uri) {
+        authorization.set_sensitive(true);
+        headers.insert(header::PROXY_AUTHORIZATION, authorization);
+    }
+    for (name, value) in &settings.headers {
+        let wrong = |reason| SetupError::Header { name: name.clone(), reason };
+        let key: HeaderName = name.parse().map_err(|_| wrong("not a header name"))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| wrong("the value is not printable ASCII"))?;
+        value.set_sensitive(true);
+        headers.insert(key, value);
+    }
+    Ok(Target { url: uri, headers })
+}
+
+/// Reads a body as far as it comes, up to a limit.
+async fn read(body: &mut Incoming, limit: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        let Ok(data) = frame.into_data() else { continue };
+        bytes.extend_from_slice(&data[..data.len().min(limit - bytes.len())]);
+        if bytes.len() == limit {
+            break;
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! The checked configuration of the exporter `otlphttp`.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::exporters::Tls;
+use crate::otlp::Signal;
+
+/// The checked configuration of the exporter `otlphttp`.
+#[derive(Clone, PartialEq)]
+pub struct Settings {
+    /// `endpoint`, and what stands in its place for a signal.
+    pub endpoints: Endpoints,
+    /// `tls`; used for URLs with `https`.
+    pub tls: Tls,
+    /// `headers`, sent with each request; values are secrets.
+    pub headers: Vec<(String, String)>,
+    /// `compression`. Default gzip.
+    pub compression: Compression,
+    /// `encoding`. Default protobuf.
+    pub encoding: Encoding,
+    /// `timeout` of one attempt; zero: none. Default 30 s.
+    pub timeout: Duration,
+}
+
+impl fmt::Debug for Settings {
+    /// Leaves out the headers' values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whole, so that a field that is added must be judged here.
+        let Self { endpoints, tls, headers, compression, encoding, timeout } = self;
+        let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Settings")
+            .field("endpoints", endpoints)
+            .field("tls", tls)
+            .field("headers", &names)
+            .field("compression", compression)
+            .field("encoding", encoding)
+            .field("timeout", timeout)
+            .finish()
+    }
+}
+
+/// Where requests go, as URLs with `http` or `https`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Endpoints {
+    /// `endpoint`: `/v1/` and the signal are added.
+    pub base: Option<String>,
+    /// `logs_endpoint`, used as it is.
+    pub logs: Option<String>,
+    /// `traces_endpoint`, used as it is.
+    pub traces: Option<String>,
+    /// `metrics_endpoint`, used as it is.
+    pub metrics: Option<String>,
+}
+
+impl Endpoints {
+    /// The URL that takes a signal; none when nothing says where it goes.
+    #[must_use]
+    pub fn url(&self, signal: Signal) -> Option<String> {
+        let own = match signal {
+            Signal::Logs => &self.logs,
+            Signal::Traces => &self.traces,
+            Signal::Metrics => &self.metrics,
+        };
+        own.clone().or_else(|| self.base.as_ref().map(|base| format!("{}/v1/{signal}", base.trim_end_matches('/'))))
+    }
+}
+
+impl fmt::Display for Endpoints {
+    /// Where most goes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let any = [&self.base, &self.logs, &self.traces, &self.metrics].into_iter().flatten().next();
+        f.write_str(any.map_or("nowhere", String::as_str))
+    }
+}
+
+/// How request bodies are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// gzip.
+    #[default]
+    Gzip,
+    /// zstd.
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+/// How requests are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// Binary protobuf, as it stands in the log.
+    #[default]
+    Protobuf,
+    /// OTLP JSON.
+    Json,
+}
