@@ -14,6 +14,7 @@ mod seek;
 mod shares;
 mod sim;
 mod space;
+mod spares;
 mod story;
 
 use std::path::{Path, PathBuf};
