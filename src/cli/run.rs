@@ -237,6 +237,6 @@ fn start_failure(error: &StartError) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
         StartError::Bind(error) => failure.help(error.help()),
-        StartError::Spool(_) | StartError::System(_) | StartError::Exporter { .. } => failure,
+        StartError::Spool(_) | StartError::Listen(_) | StartError::System(_) | StartError::Exporter { .. } => failure,
     }
 }

@@ -2,6 +2,7 @@
 
 mod holder;
 pub mod private;
+pub mod tls;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use crate::config::{Config, Id, Pipeline, SELF_LOG};
 use crate::listen::BindError;
 use crate::receivers::Intake;
+use crate::receivers::otlp;
 use crate::spool::{self, Log, Spool};
 
 pub use kernel::Kernel;
@@ -42,6 +43,9 @@ pub enum StartError {
     /// A port could not be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A receiver cannot listen.
+    #[error(transparent)]
+    Listen(otlp::ListenError),
     /// The runtime did not take a socket, or a thread could not be had.
     #[error("the system refused a thread or a socket: {0}")]
     System(#[from] std::io::Error),
@@ -53,6 +57,15 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+}
+
+impl From<otlp::ListenError> for StartError {
+    fn from(error: otlp::ListenError) -> Self {
+        match error {
+            otlp::ListenError::Bind(error) => Self::Bind(error),
+            other => Self::Listen(other),
+        }
+    }
 }
 
 /// What outlives a reload.

@@ -7,11 +7,10 @@ use tokio::task::JoinSet;
 
 use super::Stop;
 use crate::config::{Config, Id, Receiver};
-use crate::listen::BindError;
 use crate::receivers::{Intake, otlp};
 
 /// Binds the ports of every `otlp` receiver.
-pub(super) fn bind(config: &Config) -> Result<BTreeMap<Id, otlp::Bound>, BindError> {
+pub(super) fn bind(config: &Config) -> Result<BTreeMap<Id, otlp::Bound>, otlp::ListenError> {
     // One budget for all: what is in flight is bounded for the agent, not for a receiver.
     let (admission, mut bound) = (otlp::Admission::default(), BTreeMap::new());
     for (id, receiver) in &config.receivers {
@@ -24,13 +23,7 @@ pub(super) fn bind(config: &Config) -> Result<BTreeMap<Id, otlp::Bound>, BindErr
 
 /// The start-up lines.
 pub(super) fn facts(bound: &BTreeMap<Id, otlp::Bound>) -> Vec<String> {
-    bound.iter().map(|(id, bound)| format!("receiver {id}: {}", endpoints(bound))).collect()
-}
-
-fn endpoints(bound: &otlp::Bound) -> String {
-    let grpc = bound.grpc_addr().map(|address| format!("grpc {address}"));
-    let http = bound.http_addr().map(|address| format!("http {address}"));
-    grpc.into_iter().chain(http).collect::<Vec<_>>().join(", ")
+    bound.iter().map(|(id, bound)| format!("receiver {id}: {}", bound.endpoints())).collect()
 }
 
 /// The running receivers.

@@ -97,9 +97,10 @@ fn ports(config: &Config) -> Vec<(String, SocketAddr)> {
     let mut ports = Vec::new();
     for (id, receiver) in &config.receivers {
         if let Receiver::Otlp(settings) = receiver {
-            let protocols = settings.grpc.iter().map(|grpc| ("grpc", grpc.endpoint));
-            let protocols = protocols.chain(settings.http.iter().map(|http| ("http", http.endpoint)));
-            ports.extend(protocols.map(|(name, address)| (format!("{id} {name}"), address)));
+            let grpc = settings.grpc.iter().map(|grpc| ("grpc", &grpc.endpoint));
+            let endpoints = grpc.chain(settings.http.iter().map(|http| ("http", &http.endpoint)));
+            let ports_of = endpoints.filter_map(|(name, endpoint)| Some((format!("{id} {name}"), endpoint.address()?)));
+            ports.extend(ports_of);
         }
     }
     ports.extend(config.health.iter().map(|health| ("health".to_owned(), health.endpoint)));

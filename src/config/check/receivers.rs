@@ -1,6 +1,7 @@
 //! The receivers' settings.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::registry::Registry;
 use super::{Listening, every_interface};
@@ -9,8 +10,9 @@ use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
 use crate::config::network::listen_address;
 use crate::config::node::Node;
-use crate::config::units::size;
-use crate::config::values::{boolean, integer_u32, integer_usize, texts};
+use crate::config::units::{positive_duration, size};
+use crate::config::values::{boolean, integer_u32, integer_usize, one_of, path, texts};
+use crate::listen::tls::ServerTls;
 use crate::receivers::{kernel, otlp};
 
 const MIB: usize = 1 << 20;
@@ -83,36 +85,56 @@ fn event(fields: &mut Fields<'_, '_, '_>, settings: &mut kernel::EventSettings) 
 }
 
 fn otlp(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::Settings {
-    let settings = fields.section("protocols", |protocols| otlp::Settings {
+    let mut settings = fields.section("protocols", |protocols| otlp::Settings {
         grpc: protocols.optional("grpc", |fields| grpc(fields, listening)),
         http: protocols.optional("http", |fields| http(fields, listening)),
+        limits: otlp::Limits::default(),
     });
     if settings.grpc.is_none() && settings.http.is_none() {
         let problem = Problem::new("no protocol: nothing would listen")
             .suggest("write `grpc:` or `http:`, or both, under `protocols:`; their endpoints have defaults");
         fields.fault("protocols", problem);
     }
+    fields.section("limits", |fields| limits(fields, &mut settings.limits));
     settings
+}
+
+fn limits(fields: &mut Fields<'_, '_, '_>, limits: &mut otlp::Limits) {
+    let bytes = size(1 << 20, 4 << 30);
+    limits.max_in_flight_bytes = fields.get("max_in_flight_size", |node| Ok(bytes(node)? as usize));
+    fields.set("max_decompression_ratio", &mut limits.max_ratio, integer_usize(1, 1_000_000));
+    fields.set("max_connections", &mut limits.max_connections, integer_usize(1, 100_000));
+    fields.set("max_concurrent_streams", &mut limits.max_streams, integer_u32(1, 10_000));
+    let header = size(1 << 10, 1 << 20);
+    fields.set("max_header_size", &mut limits.max_header_bytes, |node| Ok(header(node)? as u32));
+    fields.set("handshake_timeout", &mut limits.handshake_timeout, positive_duration);
+    fields.set("header_timeout", &mut limits.header_timeout, positive_duration);
+    fields.set("body_timeout", &mut limits.body_timeout, positive_duration);
+    fields.set("idle_timeout", &mut limits.idle_timeout, positive_duration);
+    fields.set("admission_timeout", &mut limits.admission_timeout, positive_duration);
+    fields.set("room_timeout", &mut limits.room_timeout, positive_duration);
 }
 
 fn grpc(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::GrpcSettings {
     let mut settings = otlp::GrpcSettings::default();
-    settings.endpoint = endpoint(fields, settings.endpoint, listening);
+    settings.endpoint = endpoint_of(fields, settings.endpoint, listening);
     let read = integer_usize(1, MESSAGE_MIB_MAX);
     fields.set("max_recv_msg_size_mib", &mut settings.max_message_bytes, |node| Ok(read(node)? * MIB));
-    refuse_transport(fields);
+    settings.tls = server_tls(fields);
+    refuse_auth(fields);
     fields.told(
         &["max_concurrent_streams", "read_buffer_size", "write_buffer_size", "keepalive", "include_metadata"],
-        "the server sizes its connections itself",
+        "connections have the receiver's `limits`",
     );
     settings
 }
 
 fn http(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::HttpSettings {
     let mut settings = otlp::HttpSettings::default();
-    settings.endpoint = endpoint(fields, settings.endpoint, listening);
+    settings.endpoint = endpoint_of(fields, settings.endpoint, listening);
     fields.set("max_request_body_size", &mut settings.max_body_bytes, integer_usize(1, MESSAGE_MIB_MAX * MIB));
-    refuse_transport(fields);
+    settings.tls = server_tls(fields);
+    refuse_auth(fields);
     fields.refused(
         &["logs_url_path", "traces_url_path", "metrics_url_path"],
         "the paths are /v1/logs, /v1/traces and /v1/metrics",
@@ -129,21 +151,67 @@ fn http(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::Htt
             "idle_timeout",
             "keep_alives_enabled",
         ],
-        "the server sizes its connections itself",
+        "connections have the receiver's `limits`",
     );
     settings
 }
 
-/// Ignoring one of these would open what was meant to be closed, or close what was meant to be open.
-fn refuse_transport(fields: &mut Fields<'_, '_, '_>) {
-    fields.refused(&["tls"], "keep the receiver on loopback, or put a proxy that ends TLS in front of it");
-    fields.refused(&["auth", "middlewares"], "keep the receiver on loopback, or put a proxy in front of it");
-    if let Some(transport) = fields.get("transport", crate::config::values::word)
-        && !matches!(&*transport, "tcp" | "tcp4" | "tcp6")
-    {
-        fields.fault("transport", Problem::new("only `tcp` is in this version").suggest("write `tcp`"));
+/// Ignoring one of these would open what was meant to be closed.
+fn refuse_auth(fields: &mut Fields<'_, '_, '_>) {
+    fields.refused(&["auth", "middlewares"], "ask clients for certificates with `tls.client_ca_file`");
+}
+
+/// Where a protocol listens: a port, or with `transport: unix` a path.
+fn endpoint_of(fields: &mut Fields<'_, '_, '_>, default: otlp::Endpoint, listening: &mut Listening) -> otlp::Endpoint {
+    let transport = fields.get("transport", crate::config::values::word);
+    match transport.as_deref() {
+        Some("unix") => {
+            let socket = fields.require("endpoint", "/run/tidegate/otlp.sock", path);
+            return socket.map_or(default, otlp::Endpoint::Unix);
+        }
+        None | Some("tcp" | "tcp4" | "tcp6") => {}
+        Some(_) => fields.fault("transport", Problem::new("expected one of tcp, tcp4, tcp6, unix")),
+    }
+    match default {
+        otlp::Endpoint::Tcp(address) => otlp::Endpoint::Tcp(endpoint(fields, address, listening)),
+        unix @ otlp::Endpoint::Unix(_) => unix,
     }
 }
+
+/// `tls` of what listens; none when it is absent.
+fn server_tls(fields: &mut Fields<'_, '_, '_>) -> Option<ServerTls> {
+    fields.optional("tls", |fields| {
+        let cert_file = fields.require("cert_file", "/etc/tidegate/server.pem", path);
+        let key_file = fields.require("key_file", "/etc/tidegate/server.key", path);
+        let client_ca_file = fields.get("client_ca_file", path);
+        let mut reload_interval = Duration::from_secs(10);
+        fields.set("reload_interval", &mut reload_interval, positive_duration);
+        let mut takes_1_2 = true;
+        fields.set("min_version", &mut takes_1_2, |node| match one_of(&TLS_VERSIONS)(node)? {
+            TlsVersion::Old => Err(Problem::new("TLS below 1.2 is not taken").suggest("write `1.2` or `1.3`")),
+            version => Ok(version == TlsVersion::V1_2),
+        });
+        fields.told(&["client_ca_file_reload"], "every file is read again when it changes");
+        fields.told(
+            &["max_version", "cipher_suites", "curve_preferences", "ca_file", "include_system_ca_certs_pool"],
+            "TLS 1.2 and 1.3 with safe ciphers",
+        );
+        fields.refused(&["cert_pem", "key_pem", "ca_pem"], "write the PEM text to a file and name it with `…_file`");
+        fields.refused(&["tpm"], "name certificate and key as files");
+        Some(ServerTls { cert_file: cert_file?, key_file: key_file?, client_ca_file, takes_1_2, reload_interval })
+    })?
+}
+
+/// What `min_version` may be in the Collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TlsVersion {
+    Old,
+    V1_2,
+    V1_3,
+}
+
+const TLS_VERSIONS: [(&str, TlsVersion); 4] =
+    [("1.0", TlsVersion::Old), ("1.1", TlsVersion::Old), ("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
 
 /// Reads `endpoint` of something that listens.
 pub(super) fn endpoint(fields: &mut Fields<'_, '_, '_>, default: SocketAddr, listening: &mut Listening) -> SocketAddr {

@@ -350,9 +350,12 @@ fn a_receiver_without_protocols() {
 
 #[test]
 fn what_would_be_unsafe_to_ignore_is_refused() {
-    grpc_refused("tls: { cert_file: c, key_file: k }", "tls", "`tls` is not in this version", "loopback");
-    grpc_refused("auth: { authenticator: basicauth }", "auth", "`auth` is not in this version", "loopback");
-    grpc_refused("transport: unix", "transport", "only `tcp` is in this version", "write `tcp`");
+    grpc_refused("auth: { authenticator: basicauth }", "auth", "`auth` is not in this version", "client_ca_file");
+    grpc_refused("transport: udp", "transport", "expected one of tcp, tcp4, tcp6, unix", "");
+    grpc_refused("transport: unix", "endpoint", "`endpoint` is missing", "otlp.sock");
+    grpc_refused("tls: { key_file: /k }", "tls.cert_file", "`cert_file` is missing", "write `cert_file: ");
+    let old = "tls: { cert_file: /c, key_file: /k, min_version: '1.1' }";
+    grpc_refused(old, "tls.min_version", "TLS below 1.2 is not taken", "write `1.2` or `1.3`");
     exporter_refused("auth: { authenticator: bearer }", "auth", "`auth` is not in this version", "`headers`");
     exporter_refused(
         "tls: { insecure_skip_verify: true }",

@@ -20,8 +20,8 @@ fn the_built_in_configuration_is_what_is_documented() {
     let Some(Receiver::Otlp(otlp)) = config.receivers.values().find(|r| matches!(r, Receiver::Otlp(_))) else {
         panic!("no receiver otlp in {:?}", config.receivers)
     };
-    assert_eq!(otlp.grpc.as_ref().unwrap().endpoint, SocketAddr::from(([127, 0, 0, 1], 4317)));
-    assert_eq!(otlp.http.as_ref().unwrap().endpoint, SocketAddr::from(([127, 0, 0, 1], 4318)));
+    assert_eq!(otlp.grpc.as_ref().unwrap().endpoint.address().unwrap(), SocketAddr::from(([127, 0, 0, 1], 4317)));
+    assert_eq!(otlp.http.as_ref().unwrap().endpoint.address().unwrap(), SocketAddr::from(([127, 0, 0, 1], 4318)));
     let file = config.exporters.values().find_map(|e| match &e.settings {
         ExporterSettings::File(file) => Some(file),
         _ => None,

@@ -2,66 +2,142 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use tokio::sync::watch;
 
 use super::admission::Admission;
-use super::receive::{Patience, Receive};
-use super::{Settings, grpc, http, server};
-use crate::listen::{self, BindError};
+use super::listener::Taken;
+use super::receive::Receive;
+use super::server::Server;
+use super::settings::{Endpoint, Limits, Settings};
+use super::{grpc, http};
+use crate::listen::BindError;
+use crate::listen::tls::{Certificates, ServerTls, TlsError};
 use crate::receivers::Intake;
+
+/// The protocols that are offered to clients, the preferred one first (ALPN).
+const GRPC_PROTOCOLS: &[&[u8]] = &[b"h2"];
+const HTTP_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// A receiver cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// A port could not be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Certificates cannot be used.
+    #[error("receiver {receiver}: protocols.{protocol}.{error}")]
+    Tls {
+        /// The receiver's id.
+        receiver: String,
+        /// The protocol.
+        protocol: &'static str,
+        /// Why.
+        error: TlsError,
+    },
+    /// A socket in the file system could not be made.
+    #[error("receiver {receiver}: protocols.{protocol}.endpoint {}: {error}", .path.display())]
+    Socket {
+        /// The receiver's id.
+        receiver: String,
+        /// The protocol.
+        protocol: &'static str,
+        /// Its path.
+        path: std::path::PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
 
 /// The ports of one receiver, listening but not yet answering.
 #[derive(Debug)]
 pub struct Bound {
-    grpc: Option<(TcpListener, usize)>,
-    http: Option<(TcpListener, usize)>,
+    grpc: Option<Port>,
+    http: Option<Port>,
+    limits: Limits,
     admission: Admission,
-    pub(super) patience: Patience,
+}
+
+/// One protocol's socket.
+#[derive(Debug)]
+struct Port {
+    taken: Taken,
+    tls: Option<Certificates>,
+    /// The largest request, and the setting that says so.
+    size: (usize, &'static str),
 }
 
 /// Takes the ports of the receiver with this id (`otlp`, `otlp/name`). Connections wait until [`Bound::serve`].
 ///
 /// # Errors
-/// [`BindError`], which names the port, its holder where known, and the `--set` that moves it.
-pub fn bind(id: &str, settings: &Settings) -> Result<Bound, BindError> {
-    let listen = |endpoint: SocketAddr, protocol: &str| {
-        listen::listen(endpoint, &format!("receivers.{id}.protocols.{protocol}.endpoint"))
+/// [`ListenError`], which names the port, its holder where known, and the `--set` that moves it.
+pub fn bind(id: &str, settings: &Settings) -> Result<Bound, ListenError> {
+    let Settings { grpc, http, limits } = settings;
+    let grpc = grpc.as_ref().map(|grpc| {
+        let size = (grpc.max_message_bytes, "protocols.grpc.max_recv_msg_size_mib");
+        port(id, "grpc", &grpc.endpoint, grpc.tls.as_ref(), GRPC_PROTOCOLS, size)
+    });
+    let http = http.as_ref().map(|http| {
+        let size = (http.max_body_bytes, "protocols.http.max_request_body_size");
+        port(id, "http", &http.endpoint, http.tls.as_ref(), HTTP_PROTOCOLS, size)
+    });
+    let admission = limits.max_in_flight_bytes.map(Admission::new).unwrap_or_default();
+    Ok(Bound { grpc: grpc.transpose()?, http: http.transpose()?, limits: limits.clone(), admission })
+}
+
+fn port(
+    id: &str,
+    protocol: &'static str,
+    endpoint: &Endpoint,
+    tls: Option<&ServerTls>,
+    offered: &'static [&'static [u8]],
+    size: (usize, &'static str),
+) -> Result<Port, ListenError> {
+    let receiver = || id.to_owned();
+    let tls = tls.map(|tls| Certificates::read(tls.clone(), offered)).transpose();
+    let tls = tls.map_err(|error| ListenError::Tls { receiver: receiver(), protocol, error })?;
+    let taken = match endpoint {
+        Endpoint::Tcp(address) => Taken::tcp(*address, &format!("receivers.{id}.protocols.{protocol}.endpoint"))?,
+        Endpoint::Unix(path) => Taken::unix(path).map_err(|error| ListenError::Socket {
+            receiver: receiver(),
+            protocol,
+            path: path.clone(),
+            error,
+        })?,
     };
-    let grpc = match &settings.grpc {
-        Some(grpc) => Some((listen(grpc.endpoint, "grpc")?, grpc.max_message_bytes)),
-        None => None,
-    };
-    let http = match &settings.http {
-        Some(http) => Some((listen(http.endpoint, "http")?, http.max_body_bytes)),
-        None => None,
-    };
-    Ok(Bound { grpc, http, admission: Admission::default(), patience: Patience::default() })
+    Ok(Port { taken, tls, size })
 }
 
 impl Bound {
-    /// Shares the memory for requests in flight with other receivers.
+    /// Shares the memory for requests in flight with other receivers, unless this one has its own.
     #[must_use]
     pub fn sharing(self, admission: Admission) -> Self {
-        Self { admission, ..self }
+        if self.limits.max_in_flight_bytes.is_some() { self } else { Self { admission, ..self } }
     }
 
-    /// Where gRPC listens; the port is the real one where 0 was asked for.
+    /// Where gRPC listens; the port is the real one where 0 was asked for. None of a socket in the file system.
     #[must_use]
     pub fn grpc_addr(&self) -> Option<SocketAddr> {
-        self.grpc.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+        self.grpc.as_ref().and_then(|port| port.taken.address())
     }
 
     /// Where HTTP listens.
     #[must_use]
     pub fn http_addr(&self) -> Option<SocketAddr> {
-        self.http.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+        self.http.as_ref().and_then(|port| port.taken.address())
     }
 
-    fn receive(&self, intake: &Intake, limit: usize, limit_key: &'static str) -> Receive {
-        let (intake, admission) = (intake.clone(), self.admission.clone());
-        Receive { intake, admission, patience: self.patience, limit, limit_key, ratio: 1_000 }
+    /// Where it listens, as the start-up line has it: `grpc 127.0.0.1:4317, http 127.0.0.1:4318`.
+    #[must_use]
+    pub fn endpoints(&self) -> String {
+        let shown = |protocol: &str, port: &Port| {
+            let tls = if port.tls.is_some() { " (TLS)" } else { "" };
+            format!("{protocol} {}{tls}", port.taken.shown())
+        };
+        let grpc = self.grpc.as_ref().map(|port| shown("grpc", port));
+        let http = self.http.as_ref().map(|port| shown("http", port));
+        grpc.into_iter().chain(http).collect::<Vec<_>>().join(", ")
     }
 
     /// Answers requests until `shutdown` completes; then stops accepting, finishes what is in flight, and returns.
@@ -69,43 +145,45 @@ impl Bound {
     ///
     /// # Errors
     /// When the sockets cannot be handed to the runtime.
-    pub async fn serve(mut self, intake: Intake, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn serve(self, intake: Intake, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let Self { grpc, http, limits, admission } = self;
         let (stop, stopped) = watch::channel(());
-        let grpc = listener(self.grpc.take())?;
-        let http = listener(self.http.take())?;
-        let servers = async {
-            let grpc = async {
-                let Some((listener, limit)) = grpc else { return };
-                let receive = self.receive(&intake, limit, "protocols.grpc.max_recv_msg_size_mib");
-                let handler = move |request| {
-                    let receive = receive.clone();
-                    async move { grpc::serve(&receive, request).await }
-                };
-                server::serve(listener, handler, until(stopped.clone())).await;
+        let receive = |(limit, limit_key)| {
+            let (intake, admission) = (intake.clone(), admission.clone());
+            Receive { intake, admission, limits: limits.clone(), limit, limit_key }
+        };
+        let grpc = grpc.map(|port| Ok::<_, io::Error>((receive(port.size), port.server(&limits)?))).transpose()?;
+        let http = http.map(|port| Ok::<_, io::Error>((receive(port.size), port.server(&limits)?))).transpose()?;
+        let grpc = async {
+            let Some((receive, server)) = grpc else { return };
+            let handler = move |request| {
+                let receive = receive.clone();
+                async move { grpc::serve(&receive, request).await }
             };
-            let http = async {
-                let Some((listener, limit)) = http else { return };
-                let receive = self.receive(&intake, limit, "protocols.http.max_request_body_size");
-                let handler = move |request| {
-                    let receive = receive.clone();
-                    async move { http::serve(&receive, request).await }
-                };
-                server::serve(listener, handler, until(stopped.clone())).await;
+            server.serve(handler, until(stopped.clone())).await;
+        };
+        let http = async {
+            let Some((receive, server)) = http else { return };
+            let handler = move |request| {
+                let receive = receive.clone();
+                async move { http::serve(&receive, request).await }
             };
-            tokio::join!(grpc, http);
+            server.serve(handler, until(stopped.clone())).await;
         };
         let stopping = async {
             shutdown.await;
             intake.stop_waiting();
             drop(stop);
         };
-        tokio::join!(servers, stopping);
+        tokio::join!(grpc, http, stopping);
         Ok(())
     }
 }
 
-fn listener(socket: Option<(TcpListener, usize)>) -> io::Result<Option<(tokio::net::TcpListener, usize)>> {
-    socket.map(|(listener, limit)| Ok((tokio::net::TcpListener::from_std(listener)?, limit))).transpose()
+impl Port {
+    fn server(self, limits: &Limits) -> io::Result<Server> {
+        Ok(Server { listener: self.taken.serve()?, tls: self.tls, limits: limits.clone() })
+    }
 }
 
 /// Completes when the other side is dropped.

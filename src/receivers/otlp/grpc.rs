@@ -77,7 +77,7 @@ const PREFIX: usize = 5;
 
 /// Reads the call's one message, after admitting the memory that its prefix asks for.
 async fn message(receive: &Receive, body: Incoming, encoding: Encoding) -> Result<Received, Refusal> {
-    let mut body = BodyReader::new(body, receive.patience.body);
+    let mut body = BodyReader::new(body, receive.limits.body_timeout);
     let mut head = Vec::new();
     while head.len() < PREFIX {
         match body.next().await? {

@@ -19,7 +19,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Answers one request, in its own format.
 pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Response<Reply> {
     let (head, body) = request.into_parts();
-    let mut body = BodyReader::new(body, receive.patience.body);
+    let mut body = BodyReader::new(body, receive.limits.body_timeout);
     match export(receive, &head, &mut body).await {
         // An empty Export…ServiceResponse; `partial_success` unset is full success.
         Ok(Format::Protobuf) => answer(StatusCode::OK, PROTOBUF, Vec::new()),

@@ -12,7 +12,9 @@ mod admission;
 mod bind;
 mod grpc;
 mod http;
+mod idle;
 mod inflate;
+mod listener;
 mod receive;
 mod refusal;
 mod reply;
@@ -20,8 +22,8 @@ mod server;
 mod settings;
 
 pub use admission::Admission;
-pub use bind::{Bound, bind};
-pub use settings::{GrpcSettings, HttpSettings, Settings};
+pub use bind::{Bound, ListenError, bind};
+pub use settings::{Endpoint, GrpcSettings, HttpSettings, Limits, Settings};
 
 #[cfg(test)]
 mod tests;

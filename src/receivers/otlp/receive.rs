@@ -11,27 +11,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::admission::{Admission, Permit};
 use super::inflate::{Cap, Encoding};
 use super::refusal::Refusal;
+use super::settings::Limits;
 use crate::otlp::json::{self, Unreadable};
 use crate::otlp::{self, Signal};
 use crate::receivers::Intake;
-
-/// How long a request may take at each step of its way to the disk.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// Waiting for memory; then it is sent away.
-    pub(super) admit: Duration,
-    /// Arriving.
-    pub(super) body: Duration,
-    /// Waiting for room in a log whose senders wait (`block_on_overflow`). A sender that gives up before is noticed at
-    /// once; this ends those that vanished without a word.
-    pub(super) room: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { admit: Duration::from_secs(10), body: Duration::from_secs(30), room: Duration::from_secs(300) }
-    }
-}
 
 /// How much of a refused body is read on, in bytes, and for how long.
 const MAX_DISCARD: usize = 64 << 20;
@@ -44,13 +27,11 @@ const LARGE: usize = 64 << 10;
 pub(super) struct Receive {
     pub(super) intake: Intake,
     pub(super) admission: Admission,
-    pub(super) patience: Patience,
+    pub(super) limits: Limits,
     /// The largest request in bytes, before and after inflation.
     pub(super) limit: usize,
     /// The setting of that limit.
     pub(super) limit_key: &'static str,
-    /// How many times its size a body may inflate to.
-    pub(super) ratio: usize,
 }
 
 /// A request's body as it came.
@@ -87,7 +68,7 @@ impl Receive {
     }
 
     async fn in_time(&self, admission: impl Future<Output = Option<Permit>>) -> Result<Permit, Refusal> {
-        match timeout(self.patience.admit, admission).await {
+        match timeout(self.limits.admission_timeout, admission).await {
             Ok(Some(permit)) => Ok(permit),
             Ok(None) | Err(_) => Err(Refusal::Busy),
         }
@@ -107,7 +88,7 @@ impl Receive {
         let is_long = received.bytes.len() > LARGE;
         let (items, message, _permit) = off_the_loop(is_long, move || receive.open(signal, received, message)).await?;
         if items > 0 {
-            let until = std::time::Instant::now() + self.patience.room;
+            let until = std::time::Instant::now() + self.limits.room_timeout;
             self.intake.append_when_room(signal, &message.into(), items, until)?.durable().await?;
         }
         Ok(())
@@ -119,7 +100,7 @@ impl Receive {
         let (bytes, mut permit) = match inflated {
             None => (bytes, permit),
             Some(mut inflated) => {
-                let cap = Cap { size: self.limit, key: self.limit_key, ratio: self.ratio };
+                let cap = Cap { size: self.limit, key: self.limit_key, ratio: self.limits.max_ratio };
                 let message = encoding.inflate(&bytes, cap, &mut |length| inflated.grow(length))?;
                 drop((bytes, permit));
                 inflated.shrink(message.len());

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,80 +11,69 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
+use super::idle::Activity;
+use super::listener::{Listener, Stream};
 use super::reply::Reply;
+use super::settings::Limits;
+use crate::listen::tls::Certificates;
 
-/// Connections of one listener; further ones wait in the kernel's queue. Two listeners and the log's files stay below
-/// the usual limit of 1,024 open files.
-const MAX_CONNECTIONS: usize = 256;
-/// How long the head of an HTTP/1 request may take, and how long a connection may stay idle between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// All headers of a request together, in bytes.
-const MAX_HEAD: u32 = 16 << 10;
-/// Calls at once on one connection.
-const MAX_STREAMS: u32 = 128;
 /// What a peer may send ahead of being read, in bytes. The connection's window holds those of all its streams: requests
 /// that wait for memory must not keep the bodies of admitted ones from arriving.
 const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// An HTTP/2 peer that is silent is asked whether it is there, and left when it does not answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 /// How long accepting pauses after it failed, for want of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves connections until `stop` completes, then finishes the requests that are in flight.
-pub(super) async fn serve<H, F>(listener: TcpListener, handler: H, stop: impl Future<Output = ()>)
-where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Reply>> + Send + 'static,
-{
-    let builder = builder();
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            () = &mut stop => break,
-            accepted = accept(&listener, &places) => accepted,
-            Some(_) = connections.join_next() => continue,
-        };
-        let Some((stream, place)) = accepted else { continue };
-        let handler = handler.clone();
-        let service = service_fn(move |request| {
-            let answer = handler(request);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection to the receiver otlp ended badly");
-            }
-            drop(place);
-        });
-    }
-    drop(listener);
-    graceful.shutdown().await;
+/// One port, and how it is served.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) listener: Listener,
+    pub(super) tls: Option<Certificates>,
+    pub(super) limits: Limits,
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+impl Server {
+    /// Serves connections until `stop` completes, then finishes the requests that are in flight.
+    pub(super) async fn serve<H, F>(self, handler: H, stop: impl Future<Output = ()>)
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Reply>> + Send + 'static,
+    {
+        let Self { listener, tls, limits } = self;
+        let (stopping, stopped) = watch::channel(());
+        let terms = Terms { builder: builder(&limits), limits, stopped };
+        let places = Arc::new(Semaphore::new(terms.limits.max_connections));
+        let mut connections = JoinSet::new();
+        let mut stop = pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                accepted = accept(&listener, &places) => accepted,
+                Some(_) = connections.join_next() => continue,
+            };
+            let Some((stream, place)) = accepted else { continue };
+            let (acceptor, handler, terms) = (tls.as_ref().map(Certificates::acceptor), handler.clone(), terms.clone());
+            connections.spawn(async move {
+                terms.connection(stream, acceptor, handler).await;
+                drop(place);
+            });
+        }
+        drop((listener, stopping));
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Stream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
-            // Answers are small: they must not wait for more to send.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY is not set");
-            }
-            Some((stream, place))
-        }
+        Ok(stream) => Some((stream, place)),
         Err(error) => {
             tracing::warn!(%error, "the receiver otlp cannot accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -92,19 +82,91 @@ async fn accept(
     }
 }
 
+/// What every connection of a port is served under.
+#[derive(Debug, Clone)]
+struct Terms {
+    builder: Builder<TokioExecutor>,
+    limits: Limits,
+    /// Its other side goes when the receiver stops.
+    stopped: watch::Receiver<()>,
+}
+
+impl Terms {
+    async fn connection<H, F>(mut self, stream: Stream, acceptor: Option<TlsAcceptor>, handler: H)
+    where
+        H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<Reply>> + Send + 'static,
+    {
+        let Some(acceptor) = acceptor else { return self.serve(stream, handler).await };
+        let handshake = timeout(self.limits.handshake_timeout, acceptor.accept(stream));
+        // Nothing is in flight yet: a stop does not wait for it.
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            _ = self.stopped.changed() => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.serve(stream, handler).await,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a client of the receiver otlp did not get to an agreement on TLS")
+            }
+            Err(_) => tracing::debug!("a client of the receiver otlp did not finish its TLS handshake"),
+        }
+    }
+
+    /// Serves until the client goes, is idle for too long, or the receiver stops.
+    async fn serve<I, H, F>(mut self, stream: I, handler: H)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<Reply>> + Send + 'static,
+    {
+        let activity = Arc::new(Activity::default());
+        let service = {
+            let activity = Arc::clone(&activity);
+            service_fn(move |request| {
+                let (request_in_flight, answer) = (activity.begin(), handler(request));
+                async move {
+                    let answer = answer.await;
+                    drop(request_in_flight);
+                    Ok::<_, Infallible>(answer)
+                }
+            })
+        };
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut idle = pin!(activity.idle(self.limits.idle_timeout));
+        let mut is_ending = false;
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = &mut idle, if !is_ending => {}
+                _ = self.stopped.changed(), if !is_ending => {}
+            }
+            connection.as_mut().graceful_shutdown();
+            is_ending = true;
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, "a connection to the receiver otlp ended badly");
+        }
+    }
+}
+
 /// HTTP/1.1, and HTTP/2 without TLS from who begins with its preface. The port of gRPC takes both, so that who speaks
 /// OTLP over HTTP to it can be told.
-fn builder() -> Builder<TokioExecutor> {
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(4 * MAX_HEAD as usize);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(4 * limits.max_header_bytes as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE.0)
         .keep_alive_timeout(KEEP_ALIVE.1)
-        .max_header_list_size(MAX_HEAD)
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(limits.max_header_bytes)
+        .max_concurrent_streams(limits.max_streams)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .initial_connection_window_size(limits.max_streams.saturating_mul(STREAM_WINDOW).min(i32::MAX as u32));
     builder
 }

@@ -1,42 +1,129 @@
 //! The checked configuration of the receiver `otlp`.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// Which protocols listen, and where.
+use crate::listen::tls::ServerTls;
+
+/// Which protocols listen, where, and under which limits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     /// `protocols.grpc`; absent: gRPC does not listen.
     pub grpc: Option<GrpcSettings>,
     /// `protocols.http`; absent: HTTP does not listen.
     pub http: Option<HttpSettings>,
+    /// `limits`.
+    pub limits: Limits,
 }
 
 /// `protocols.grpc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcSettings {
     /// Where it listens. Default `127.0.0.1:4317`.
-    pub endpoint: SocketAddr,
+    pub endpoint: Endpoint,
     /// The largest message after decompression, in bytes. Default 4 MiB.
     pub max_message_bytes: usize,
+    /// `tls`; absent: plain.
+    pub tls: Option<ServerTls>,
 }
 
 /// `protocols.http`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
     /// Where it listens. Default `127.0.0.1:4318`.
-    pub endpoint: SocketAddr,
+    pub endpoint: Endpoint,
     /// The largest body, before and after decompression, in bytes. Default 20 MiB.
     pub max_body_bytes: usize,
+    /// `tls`; absent: plain.
+    pub tls: Option<ServerTls>,
+}
+
+/// Where a protocol listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `transport: tcp`.
+    Tcp(SocketAddr),
+    /// `transport: unix`: a socket in the file system.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// The port's address; none of a socket in the file system.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        if let Self::Tcp(address) = self { Some(*address) } else { None }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `limits`: what one client may take from the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// `max_in_flight_size`: bytes that requests in flight may hold. None: 24 MiB, shared with other receivers.
+    pub max_in_flight_bytes: Option<usize>,
+    /// `max_decompression_ratio`: how many times its size a body may inflate to, once that is above 64 KiB. Default
+    /// 1,000: gzip cannot do more than 1,032.
+    pub max_ratio: usize,
+    /// `max_connections` of each protocol; further ones wait in the kernel's queue. Default 256: two protocols and the
+    /// log's files stay below the usual limit of 1,024 open files.
+    pub max_connections: usize,
+    /// `max_concurrent_streams`: calls at once on one connection. Default 128.
+    pub max_streams: u32,
+    /// `max_header_size`: all headers of a request together, in bytes. Default 16 KiB.
+    pub max_header_bytes: u32,
+    /// `handshake_timeout` of TLS. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// `header_timeout`: how long the head of an HTTP/1 request may take. Default 60 s.
+    pub header_timeout: Duration,
+    /// `body_timeout`: how long a body may take to arrive. Default 30 s.
+    pub body_timeout: Duration,
+    /// `idle_timeout`: a connection without a request for this long is closed. Default 5 min.
+    pub idle_timeout: Duration,
+    /// `admission_timeout`: how long a request may wait for memory; then it is sent away. Default 10 s.
+    pub admission_timeout: Duration,
+    /// `room_timeout`: how long one may wait for room in a log whose senders wait (`block_on_overflow`). A sender that
+    /// gives up before is noticed at once; this ends those that vanished without a word. Default 5 min.
+    pub room_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_in_flight_bytes: None,
+            max_ratio: 1_000,
+            max_connections: 256,
+            max_streams: 128,
+            max_header_bytes: 16 << 10,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(300),
+            admission_timeout: Duration::from_secs(10),
+            room_timeout: Duration::from_secs(300),
+        }
+    }
 }
 
 impl Default for GrpcSettings {
     fn default() -> Self {
-        Self { endpoint: SocketAddr::from(([127, 0, 0, 1], 4317)), max_message_bytes: 4 << 20 }
+        let endpoint = Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 4317)));
+        Self { endpoint, max_message_bytes: 4 << 20, tls: None }
     }
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { endpoint: SocketAddr::from(([127, 0, 0, 1], 4318)), max_body_bytes: 20 << 20 }
+        let endpoint = Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 4318)));
+        Self { endpoint, max_body_bytes: 20 << 20, tls: None }
     }
 }

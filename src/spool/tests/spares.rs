@@ -127,7 +127,7 @@ fn rule_11_a_full_log_takes_again_only_when_it_may_grow_by_a_segment() {
     fill(&log, 5000);
     assert!(log.append(1, payload(0, 1000), 1).and_then(|a| a.wait()).unwrap_err().is_full());
     let cap = log.0.account.cap();
-    for (room, takes) in [(8 << 10, false), (64 << 10, true)] {
+    for (room, takes) in [(32 << 10, false), (64 << 10, true)] {
         log.0.account.set(cap - room);
         log.0.recheck_cap().unwrap();
         assert_eq!(log.append(1, payload(0, 1000), 1).is_ok(), takes, "{room}");

@@ -1,6 +1,6 @@
 //! Limits of size, memory and time.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -9,10 +9,9 @@ use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use tonic_types::StatusExt;
 
-use super::lab::{Lab, PROTOBUF, grpc, gzip, logs, message};
+use super::lab::{Answer, Lab, PROTOBUF, grpc, gzip, logs, message};
 use crate::otlp::Signal;
-use crate::receivers::otlp::Admission;
-use crate::receivers::otlp::receive::Patience;
+use crate::receivers::otlp::{Admission, Limits};
 use crate::spool::{LogOptions, Need, Options, Start};
 
 #[tokio::test]
@@ -103,9 +102,12 @@ async fn requests_together_hold_no_more_than_is_admitted() {
 
 /// Gives up quickly.
 fn impatient(admission: Admission) -> Lab {
-    let patience =
-        Patience { admit: Duration::from_millis(50), body: Duration::from_millis(300), ..Patience::default() };
-    Lab::with_patience(&[Signal::Logs], Options::default().log, admission, patience)
+    let limits = Limits {
+        admission_timeout: Duration::from_millis(50),
+        body_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    Lab::under(limits, admission)
 }
 
 #[tokio::test]
@@ -140,4 +142,39 @@ async fn who_waits_too_long_for_memory_is_sent_away() {
     // Its memory comes back.
     let taken = async { while lab.logs_client().await.export(logs(1, "a")).await.is_err() {} };
     tokio::time::timeout(Duration::from_secs(10), taken).await.expect("never taken again");
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed_and_one_with_a_request_is_not() {
+    let lab =
+        Lab::under(Limits { idle_timeout: Duration::from_millis(200), ..Limits::default() }, Admission::default());
+    let mut silent = TcpStream::connect(lab.http).unwrap();
+    let mut busy = TcpStream::connect(lab.http).unwrap();
+    let body = logs(1, "a").encode_to_vec();
+    let head = format!("POST /v1/logs HTTP/1.1\r\nHost: x\r\n{PROTOBUF}Content-Length: {}\r\n\r\n", body.len());
+    busy.write_all(head.as_bytes()).unwrap();
+    let closed = tokio::task::spawn_blocking(move || {
+        silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        silent.read(&mut [0; 1]).unwrap()
+    });
+    assert_eq!(closed.await.unwrap(), 0, "closed by the receiver");
+    busy.write_all(&body).unwrap();
+    let answer = tokio::task::spawn_blocking(move || {
+        busy.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut answer = Vec::new();
+        busy.read_to_end(&mut answer).unwrap();
+        Answer::parse(&answer)
+    });
+    assert_eq!(answer.await.unwrap().status, 200, "and closed after its answer");
+}
+
+#[tokio::test]
+async fn one_connection_more_waits_until_another_goes() {
+    let lab = Lab::under(Limits { max_connections: 1, ..Limits::default() }, Admission::default());
+    let first = TcpStream::connect(lab.http).unwrap();
+    let waiting = lab.post_protobuf(&[]);
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut waiting).await.is_err());
+    drop(first);
+    assert_eq!(waiting.await.status, 200);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use prost::Message;
 
 use super::lab::{Answer, Lab, PROTOBUF, logs};
-use crate::receivers::otlp::{GrpcSettings, Settings, bind};
+use crate::receivers::otlp::{Endpoint, GrpcSettings, ListenError, Settings, bind};
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
@@ -41,8 +41,9 @@ async fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
 #[tokio::test]
 async fn a_port_in_use_names_its_holder_and_the_way_out() {
     let lab = Lab::new();
-    let settings = Settings { grpc: Some(GrpcSettings { endpoint: lab.grpc, ..GrpcSettings::default() }), http: None };
-    let error = bind("otlp/second", &settings).unwrap_err();
+    let grpc = GrpcSettings { endpoint: Endpoint::Tcp(lab.grpc), ..GrpcSettings::default() };
+    let settings = Settings { grpc: Some(grpc), ..Settings::default() };
+    let ListenError::Bind(error) = bind("otlp/second", &settings).unwrap_err() else { panic!("not the port") };
     let error = format!("{error}; {}", error.help());
     assert!(error.contains(&format!("port {}", lab.grpc.port())), "{error}");
     assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");

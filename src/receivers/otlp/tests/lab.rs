@@ -22,9 +22,18 @@ use tokio::task::JoinHandle;
 
 use crate::otlp::Signal;
 use crate::receivers::Intake;
-use crate::receivers::otlp::receive::Patience;
-use crate::receivers::otlp::{Admission, GrpcSettings, HttpSettings, Settings, bind};
+use crate::receivers::otlp::{Admission, Endpoint, GrpcSettings, HttpSettings, Limits, Settings, bind};
 use crate::spool::{Frame, LogOptions, Need, Options, Spool, Start};
+
+/// Both protocols, on ports that the kernel chooses.
+pub(super) fn any_port() -> Settings {
+    let any = || Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+    Settings {
+        grpc: Some(GrpcSettings { endpoint: any(), ..GrpcSettings::default() }),
+        http: Some(HttpSettings { endpoint: any(), ..HttpSettings::default() }),
+        limits: Limits::default(),
+    }
+}
 
 /// A receiver with logs of its own.
 pub(super) struct Lab {
@@ -43,27 +52,27 @@ impl Lab {
     }
 
     pub(super) fn with(signals: &[Signal], options: LogOptions, admission: Admission) -> Self {
-        Self::with_patience(signals, options, admission, Patience::default())
+        Self::with_settings(signals, options, admission, any_port())
     }
 
-    pub(super) fn with_patience(
+    /// As [`Lab::with`], under these limits.
+    pub(super) fn under(limits: Limits, admission: Admission) -> Self {
+        Self::with_settings(&[Signal::Logs], Options::default().log, admission, Settings { limits, ..any_port() })
+    }
+
+    pub(super) fn with_settings(
         signals: &[Signal],
         options: LogOptions,
         admission: Admission,
-        patience: Patience,
+        settings: Settings,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::open(directory.path(), Options::default()).unwrap();
         let log = |signal: &Signal| (*signal, spool.log_with(signal.name(), options.clone()).unwrap());
         let intake = Intake::new(signals.iter().map(log).collect());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let settings = Settings {
-            grpc: Some(GrpcSettings { endpoint: any, ..GrpcSettings::default() }),
-            http: Some(HttpSettings { endpoint: any, ..HttpSettings::default() }),
-        };
-        let mut bound = bind("otlp", &settings).unwrap().sharing(admission);
-        bound.patience = patience;
-        let (grpc, http) = (bound.grpc_addr().unwrap(), bound.http_addr().unwrap());
+        let bound = bind("otlp", &settings).unwrap().sharing(admission);
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (grpc, http) = (bound.grpc_addr().unwrap_or(nowhere), bound.http_addr().unwrap_or(nowhere));
         let (stop, stopped) = oneshot::channel::<()>();
         let served = bound.serve(intake.clone(), async move { drop(stopped.await) });
         let serving = tokio::spawn(async move { served.await.unwrap() });

@@ -6,3 +6,4 @@ mod json;
 mod lab;
 mod refused;
 mod taken;
+mod tls;

@@ -1,0 +1,139 @@
+//! TLS for what listens: certificates that are read again when their files change.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio_rustls::TlsAcceptor;
+
+/// The checked settings `tls` of what listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// PEM file of the certificate, and of what is between it and an authority.
+    pub cert_file: PathBuf,
+    /// PEM file of its key.
+    pub key_file: PathBuf,
+    /// PEM file of the authorities that clients' certificates must come from; none: clients need none.
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether TLS 1.2 is taken besides 1.3. Default true.
+    pub takes_1_2: bool,
+    /// How often the files are looked at, when connections come. Default 10 s.
+    pub reload_interval: Duration,
+}
+
+/// Certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} {}: {reason}", .path.display())]
+pub struct TlsError {
+    key: &'static str,
+    path: PathBuf,
+    reason: String,
+}
+
+/// What is shown to clients, and asked of them.
+#[derive(Debug)]
+pub struct Certificates {
+    settings: ServerTls,
+    protocols: &'static [&'static [u8]],
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// How the files looked when they were read.
+    seen: Vec<Option<(SystemTime, u64)>>,
+    looked_at: Instant,
+}
+
+impl Certificates {
+    /// Reads the files; `protocols` are offered to clients, the preferred one first (ALPN).
+    ///
+    /// # Errors
+    /// [`TlsError`] for a file that cannot be read or used.
+    pub fn read(settings: ServerTls, protocols: &'static [&'static [u8]]) -> Result<Self, TlsError> {
+        // Looked at before they are read: a change in between is seen at the next look.
+        let seen = settings.look();
+        let config = Arc::new(settings.config(protocols)?);
+        let current = Mutex::new(Current { config, seen, looked_at: Instant::now() });
+        Ok(Self { settings, protocols, current })
+    }
+
+    /// What takes the next connection. Files that changed are read again; while they cannot be used, which is told,
+    /// those read before go on.
+    #[must_use]
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.looked_at.elapsed() >= self.settings.reload_interval {
+            current.looked_at = Instant::now();
+            let seen = self.settings.look();
+            if seen != current.seen {
+                match self.settings.config(self.protocols) {
+                    Ok(config) => {
+                        tracing::info!(cert_file = %self.settings.cert_file.display(), "certificates were read again");
+                        current.config = Arc::new(config);
+                    }
+                    Err(error) => tracing::error!(%error, "new certificates cannot be used; the old ones go on"),
+                }
+                current.seen = seen;
+            }
+        }
+        TlsAcceptor::from(Arc::clone(&current.config))
+    }
+}
+
+impl ServerTls {
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.cert_file), Some(&self.key_file), self.client_ca_file.as_ref()].into_iter().flatten().map(|p| &**p)
+    }
+
+    fn look(&self) -> Vec<Option<(SystemTime, u64)>> {
+        let look = |path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        };
+        self.files().map(look).collect()
+    }
+
+    fn config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key_error = |reason: String| TlsError { key: "tls.key_file", path: self.key_file.clone(), reason };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(self.versions())
+            .map_err(|error| key_error(error.to_string()))?;
+        let builder = match &self.client_ca_file {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let unusable = |reason| TlsError { key: "tls.client_ca_file", path: path.clone(), reason };
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates("tls.client_ca_file", path)? {
+                    roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.map_err(|error| unusable(error.to_string()))?)
+            }
+        };
+        let chain = certificates("tls.cert_file", &self.cert_file)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key_file).map_err(|error| key_error(error.to_string()))?;
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| key_error(error.to_string()))?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(config)
+    }
+
+    fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
+        static TLS_1_3: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+        if self.takes_1_2 { rustls::DEFAULT_VERSIONS } else { TLS_1_3 }
+    }
+}
+
+/// The certificates in a file: at least one.
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unusable = |reason: String| TlsError { key, path: path.to_owned(), reason };
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = read.map_err(|error| unusable(error.to_string()))?;
+    if found.is_empty() { Err(unusable("there is no certificate in it".into())) } else { Ok(found) }
+}
