@@ -42,7 +42,8 @@ const NOT_IN_SPOOL: &[&str] = &["tokio", "tonic", "hyper", "axum", "prost", "ope
 const FILE_ACCESS: &[(&str, &str)] = &[
     ("src/spool/fs.rs", "owns every file call of the log"),
     ("src/exporters/file", "a file is what it exports to"),
-    ("src/exporters/otlp", "reads the PEM files that the config names"),
+    ("src/exporters/connect/tls.rs", "reads the PEM files that the config names"),
+    ("src/listen/tls.rs", "looks whether the PEM files that the config names changed"),
     ("src/config/", "reads configuration files"),
     ("src/listen/holder.rs", "reads /proc to name who holds a port"),
     ("src/listen/private.rs", "the name and the mode of a Unix socket"),

@@ -16,6 +16,7 @@ mod command_line;
 mod cursors;
 mod data_directory;
 mod delivery;
+mod forward;
 mod health;
 mod losses;
 mod metrics;

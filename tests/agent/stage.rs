@@ -177,7 +177,7 @@ impl Running {
         let port = |line: &str, before: &str| {
             let line =
                 said.lines().rev().find(|said| said.starts_with(line)).unwrap_or_else(|| panic!("{line}: {said}"));
-            let address = line.split(before).nth(1).unwrap().split([',', '/']).next().unwrap();
+            let address = line.split(before).nth(1).unwrap().split([',', '/', ' ']).next().unwrap();
             address.parse().unwrap_or_else(|e| panic!("{e}: {line}"))
         };
         Self {

@@ -33,6 +33,10 @@ const MAX_ERROR: usize = 64 << 10;
 /// A connection that nothing was sent over for this long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// What a closed connection may mean.
+const WITHOUT_CERTIFICATE: &str =
+    " (so ends a connection to a server that asks for a client certificate, tls.cert_file)";
+
 /// A client of one OTLP/HTTP backend. Connects when it first sends, and again whenever the connection is lost.
 #[derive(Debug)]
 pub struct OtlpHttp {
@@ -82,7 +86,12 @@ impl OtlpHttp {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = target.url.clone();
         *request.headers_mut() = target.headers.clone();
-        let response = self.client.request(request).await.map_err(|error| causes(&error))?;
+        let response = self.client.request(request).await.map_err(|error| {
+            let reason = causes(&error);
+            // With TLS 1.3 the server's word about it comes after the handshake, and is lost with the connection.
+            let is_unnamed = target.url.scheme_str() == Some("https") && self.settings.tls.cert_file.is_none();
+            if is_unnamed && !error.is_connect() { format!("{reason}{WITHOUT_CERTIFICATE}") } else { reason }
+        })?;
         let (head, mut body) = response.into_parts();
         let limit = if head.status.is_success() { MAX_RESPONSE } else { MAX_ERROR };
         // The status alone says what became of the records: a body that breaks off takes nothing back.

@@ -63,24 +63,6 @@ async fn grpc_is_taken_over_tls_from_clients_that_are_known() {
 }
 
 #[tokio::test]
-async fn our_own_exporter_reaches_http_over_tls() {
-    use crate::exporters::otlphttp::{Compression, Encoding, Endpoints, OtlpHttp, Settings};
-    use crate::exporters::{Request, Sink, Tls};
-    let lab = lab(&tls(None));
-    let settings = Settings {
-        endpoints: Endpoints { base: Some(format!("https://{}", lab.http)), ..Endpoints::default() },
-        tls: Tls { ca_file: Some(pem("ca.pem")), server_name_override: Some("server.test".into()), ..Tls::default() },
-        headers: vec![],
-        compression: Compression::Zstd,
-        encoding: Encoding::Json,
-        timeout: Duration::from_secs(10),
-    };
-    let payload = prost::Message::encode_to_vec(&logs(3, "a")).into();
-    OtlpHttp::new(settings).unwrap().send(Request { signal: Signal::Logs, payload, items: 3 }).await.unwrap();
-    assert_eq!(lab.stored(Signal::Logs)[0].items, 3);
-}
-
-#[tokio::test]
 async fn certificates_that_change_are_taken_and_broken_ones_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
