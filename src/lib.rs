@@ -8,6 +8,7 @@
 //! | [`spool`] | the durable log: append, cursors, recovery | always |
 //! | [`otlp`] | OTLP bytes: scan, count, validate, concatenate, split | always |
 //! | [`exporters`] | the ways out: one durable cursor each | `client` |
+//! | [`auth`] | as whom exporters send, and who may send to receivers | `client` |
 //! | `sdk` | exporters for the OpenTelemetry SDK of a Rust application | `sdk` |
 //! | `receivers` | the ways in: OTLP, kernel events | `agent` |
 //! | `pipeline`, `config`, `cli`, `extensions` | the agent around them | `agent` |
@@ -15,6 +16,8 @@
 pub mod otlp;
 pub mod spool;
 
+#[cfg(feature = "client")]
+pub mod auth;
 #[cfg(feature = "client")]
 pub mod exporters;
 #[cfg(feature = "sdk")]

@@ -136,6 +136,22 @@ pub const COMPONENTS: &[Component] = &[
     },
     Component {
         kind: Kind::Extension,
+        name: "bearertokenauth",
+        aliases: &[],
+        signals: &[],
+        stability: "alpha",
+        description: "a token in a header, for receivers and exporters",
+    },
+    Component {
+        kind: Kind::Extension,
+        name: "basicauth",
+        aliases: &[],
+        signals: &[],
+        stability: "alpha",
+        description: "user and password, for receivers and exporters",
+    },
+    Component {
+        kind: Kind::Extension,
         name: "disk_buffer",
         aliases: &[],
         signals: &[],
@@ -240,8 +256,6 @@ const ELSEWHERE: &[(Kind, &[&str])] = &[
     (
         Kind::Extension,
         &[
-            "basicauth",
-            "bearertokenauth",
             "db_storage",
             "events_api",
             "headers_setter",

@@ -4,7 +4,7 @@ use super::fault::{Place, Snippet};
 use super::node::{Node, Value};
 
 /// Keys whose values are secrets, in lower case; a key that contains one of them counts.
-const SECRET_KEYS: [&str; 7] = ["header", "auth", "password", "secret", "token", "api_key", "credential"];
+const SECRET_KEYS: [&str; 7] = ["header", "auth", "passw", "secret", "token", "api_key", "credential"];
 /// Longer lines are shown in part.
 const SNIPPET_CHARS_MAX: usize = 160;
 const MASK: &str = "***";

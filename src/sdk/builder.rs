@@ -200,6 +200,7 @@ impl LogExporterBuilder {
             endpoint: endpoint.unwrap_or_else(|| ENDPOINT.to_owned()),
             tls,
             headers: headers.unwrap_or_default(),
+            auth: None,
             compression: compression.unwrap_or_default(),
             timeout: timeout.unwrap_or(TIMEOUT),
         })

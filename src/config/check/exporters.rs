@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::auth::Authenticators;
 use super::otlp;
 use super::queue::{Queue, Storage, sending_queue};
 use super::registry::Registry;
@@ -21,17 +22,21 @@ pub(super) struct Typed {
     pub(super) storage: Option<Storage>,
 }
 
-pub(super) fn exporter(kind: &str, fields: &mut Fields<'_, '_, '_>) -> Option<Typed> {
+pub(super) fn exporter(
+    kind: &str,
+    fields: &mut Fields<'_, '_, '_>,
+    authenticators: &mut Authenticators<'_>,
+) -> Option<Typed> {
     let mut drain = drain::Settings::default();
     let mut queue = Queue::default();
     let settings = match kind {
         "otlp" => {
-            let settings = otlp::grpc(fields);
+            let settings = otlp::grpc(fields, authenticators);
             queue = backend_queue(fields, &mut drain);
             settings.map(ExporterSettings::Otlp)
         }
         "otlphttp" => {
-            let settings = otlp::http(fields);
+            let settings = otlp::http(fields, authenticators);
             queue = backend_queue(fields, &mut drain);
             Some(ExporterSettings::OtlpHttp(settings))
         }

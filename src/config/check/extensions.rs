@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Listening;
+use super::auth::{self, Authenticator};
 use super::receivers::endpoint;
 use super::storage::{DiskBuffer, disk_buffer};
 use crate::config::fault::Problem;
@@ -17,6 +18,7 @@ pub(super) enum Extension {
     /// `file_storage`: its directory is all that is used.
     FileStorage(Option<PathBuf>),
     DiskBuffer(Box<DiskBuffer>),
+    Authenticator(Authenticator),
 }
 
 impl Extension {
@@ -29,6 +31,8 @@ pub(super) fn extension(kind: &str, fields: &mut Fields<'_, '_, '_>, listening: 
     match kind {
         "health_check" => Some(Extension::Health(health(fields, listening))),
         "file_storage" => Some(Extension::FileStorage(file_storage(fields))),
+        "bearertokenauth" => auth::bearer(fields).map(Extension::Authenticator),
+        "basicauth" => auth::basic(fields).map(Extension::Authenticator),
         "disk_buffer" => Some(Extension::DiskBuffer(Box::new(disk_buffer(fields)))),
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! From what was typed to what is checked. Nothing stops at the first fault: what cannot be read is left out, told, and
 //! the rest is checked as if it were there.
 
+mod auth;
 mod exporters;
 mod extensions;
 mod otlp;
@@ -39,18 +40,21 @@ pub(super) fn config(check: &mut Check<'_>, root: &Node, data_dir: &DataDir) -> 
 
 fn whole(top: &mut Fields<'_, '_, '_>, data_dir: &DataDir) -> Config {
     let mut listening = Listening::default();
+    let mut extensions = Registry::read(top, Kind::Extension, |component, fields| {
+        extensions::extension(component.name, fields, &mut listening)
+    });
+    let mut authenticators = auth::Authenticators::new(&extensions);
     let mut receivers = Registry::read(top, Kind::Receiver, |component, fields| {
-        receivers::receiver(component.name, fields, &mut listening)
+        receivers::receiver(component.name, fields, &mut listening, &mut authenticators)
     });
     let mut processors = Registry::read(top, Kind::Processor, |component, fields| {
         processor(component.name, fields);
         Some(())
     });
-    let mut exporters =
-        Registry::read(top, Kind::Exporter, |component, fields| exporters::exporter(component.name, fields));
-    let mut extensions = Registry::read(top, Kind::Extension, |component, fields| {
-        extensions::extension(component.name, fields, &mut listening)
+    let mut exporters = Registry::read(top, Kind::Exporter, |component, fields| {
+        exporters::exporter(component.name, fields, &mut authenticators)
     });
+    let asked = authenticators.into_asked();
     top.refused(&["connectors"], "send one pipeline's data to another program with the exporter otlp");
 
     let service = pipelines::service(
@@ -63,6 +67,7 @@ fn whole(top: &mut Fields<'_, '_, '_>, data_dir: &DataDir) -> Config {
         },
         &mut listening,
     );
+    auth::refuse_unused(top.check, &extensions, &asked);
     receivers::refuse_second_kernel(top.check, &receivers);
     exporters::refuse_shared_paths(top.check, &exporters);
     let storage = storage::resolve(top.check, &extensions, &exporters, &service.pipelines, data_dir);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::auth::Authenticators;
 use crate::config::fault::Problem;
 use crate::config::fields::Fields;
 use crate::config::network::{Backend, backend, headers, url};
@@ -10,7 +11,7 @@ use crate::config::units::duration;
 use crate::config::values::{boolean, one_of, path, word};
 use crate::exporters::{Tls, otlp, otlphttp};
 
-pub(super) fn grpc(fields: &mut Fields<'_, '_, '_>) -> Option<otlp::Settings> {
+pub(super) fn grpc(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authenticators<'_>) -> Option<otlp::Settings> {
     let endpoint = fields.require("endpoint", "collector:4317", backend);
     let mut tls = fields.section("tls", tls);
     if let Some(Backend { tls: Some(secure), .. }) = endpoint {
@@ -22,15 +23,16 @@ pub(super) fn grpc(fields: &mut Fields<'_, '_, '_>) -> Option<otlp::Settings> {
     let headers = fields.get("headers", headers).unwrap_or_default();
     use otlp::Compression::{Gzip, None as Plain, Zstd};
     let compression = compression(fields, [Gzip, Zstd, Plain]);
-    refuse_client(fields);
+    let auth = authenticators.client(fields);
+    fields.refused(&["middlewares"], "leave it out");
     fields.told(
         &["keepalive", "read_buffer_size", "write_buffer_size", "wait_for_ready", "balancer_name", "authority"],
         "the client sizes its connection itself",
     );
-    Some(otlp::Settings { endpoint: endpoint?.endpoint, tls, headers, compression, timeout })
+    Some(otlp::Settings { endpoint: endpoint?.endpoint, tls, headers, auth, compression, timeout })
 }
 
-pub(super) fn http(fields: &mut Fields<'_, '_, '_>) -> otlphttp::Settings {
+pub(super) fn http(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authenticators<'_>) -> otlphttp::Settings {
     let endpoints = otlphttp::Endpoints {
         base: given_url(fields, "endpoint"),
         logs: given_url(fields, "logs_endpoint"),
@@ -50,7 +52,8 @@ pub(super) fn http(fields: &mut Fields<'_, '_, '_>) -> otlphttp::Settings {
     let mut encoding = otlphttp::Encoding::Protobuf;
     let choices = [("proto", otlphttp::Encoding::Protobuf), ("json", otlphttp::Encoding::Json)];
     fields.set("encoding", &mut encoding, one_of(&choices));
-    refuse_client(fields);
+    let auth = authenticators.client(fields);
+    fields.refused(&["middlewares"], "leave it out");
     fields.refused(&["proxy_url"], "name the proxy in the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`");
     fields.refused(&["cookies"], "leave it out");
     fields.told(&["compression_params"], "each compression has its usual level");
@@ -69,7 +72,7 @@ pub(super) fn http(fields: &mut Fields<'_, '_, '_>) -> otlphttp::Settings {
         ],
         "the client sizes its connections itself",
     );
-    otlphttp::Settings { endpoints, tls, headers, compression, encoding, timeout }
+    otlphttp::Settings { endpoints, tls, headers, auth, compression, encoding, timeout }
 }
 
 /// A URL where one is given. What was given and cannot be read is told, and is not told to be missing as well.
@@ -77,12 +80,6 @@ fn given_url(fields: &mut Fields<'_, '_, '_>, key: &'static str) -> Option<Strin
     let read = fields.get(key, url);
     let is_given = fields.entry(key).is_some_and(|entry| !matches!(entry.value.value, Value::Null));
     read.or_else(|| is_given.then(String::new))
-}
-
-/// Ignoring one of these would send without what the backend asks for.
-fn refuse_client(fields: &mut Fields<'_, '_, '_>) {
-    fields.refused(&["auth"], "send credentials with `headers`");
-    fields.refused(&["middlewares"], "leave it out");
 }
 
 /// One of gzip (the default), zstd and none.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::auth::Authenticators;
 use super::registry::Registry;
 use super::{Listening, every_interface};
 use crate::config::checked::Receiver;
@@ -19,10 +20,15 @@ const MIB: usize = 1 << 20;
 /// The log takes no frame above 64 MiB, so no receiver needs to.
 const MESSAGE_MIB_MAX: usize = 64;
 
-pub(super) fn receiver(kind: &str, fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> Option<Receiver> {
+pub(super) fn receiver(
+    kind: &str,
+    fields: &mut Fields<'_, '_, '_>,
+    listening: &mut Listening,
+    authenticators: &mut Authenticators<'_>,
+) -> Option<Receiver> {
     match kind {
         "kernel" => Some(Receiver::Kernel(kernel(fields))),
-        "otlp" => Some(Receiver::Otlp(otlp(fields, listening))),
+        "otlp" => Some(Receiver::Otlp(otlp(fields, listening, authenticators))),
         _ => None,
     }
 }
@@ -84,10 +90,14 @@ fn event(fields: &mut Fields<'_, '_, '_>, settings: &mut kernel::EventSettings) 
     fields.set("max_per_second", &mut settings.max_per_second, integer_u32(0, 1_000_000));
 }
 
-fn otlp(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::Settings {
+fn otlp(
+    fields: &mut Fields<'_, '_, '_>,
+    listening: &mut Listening,
+    authenticators: &mut Authenticators<'_>,
+) -> otlp::Settings {
     let mut settings = fields.section("protocols", |protocols| otlp::Settings {
-        grpc: protocols.optional("grpc", |fields| grpc(fields, listening)),
-        http: protocols.optional("http", |fields| http(fields, listening)),
+        grpc: protocols.optional("grpc", |fields| grpc(fields, listening, authenticators)),
+        http: protocols.optional("http", |fields| http(fields, listening, authenticators)),
         limits: otlp::Limits::default(),
     });
     if settings.grpc.is_none() && settings.http.is_none() {
@@ -115,13 +125,18 @@ fn limits(fields: &mut Fields<'_, '_, '_>, limits: &mut otlp::Limits) {
     fields.set("room_timeout", &mut limits.room_timeout, positive_duration);
 }
 
-fn grpc(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::GrpcSettings {
+fn grpc(
+    fields: &mut Fields<'_, '_, '_>,
+    listening: &mut Listening,
+    authenticators: &mut Authenticators<'_>,
+) -> otlp::GrpcSettings {
     let mut settings = otlp::GrpcSettings::default();
     settings.endpoint = endpoint_of(fields, settings.endpoint, listening);
     let read = integer_usize(1, MESSAGE_MIB_MAX);
     fields.set("max_recv_msg_size_mib", &mut settings.max_message_bytes, |node| Ok(read(node)? * MIB));
     settings.tls = server_tls(fields);
-    refuse_auth(fields);
+    settings.auth = authenticators.server(fields);
+    fields.refused(&["middlewares"], "leave it out");
     fields.told(
         &["max_concurrent_streams", "read_buffer_size", "write_buffer_size", "keepalive", "include_metadata"],
         "connections have the receiver's `limits`",
@@ -129,12 +144,17 @@ fn grpc(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::Grp
     settings
 }
 
-fn http(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::HttpSettings {
+fn http(
+    fields: &mut Fields<'_, '_, '_>,
+    listening: &mut Listening,
+    authenticators: &mut Authenticators<'_>,
+) -> otlp::HttpSettings {
     let mut settings = otlp::HttpSettings::default();
     settings.endpoint = endpoint_of(fields, settings.endpoint, listening);
     fields.set("max_request_body_size", &mut settings.max_body_bytes, integer_usize(1, MESSAGE_MIB_MAX * MIB));
     settings.tls = server_tls(fields);
-    refuse_auth(fields);
+    settings.auth = authenticators.server(fields);
+    fields.refused(&["middlewares"], "leave it out");
     fields.refused(
         &["logs_url_path", "traces_url_path", "metrics_url_path"],
         "the paths are /v1/logs, /v1/traces and /v1/metrics",
@@ -154,11 +174,6 @@ fn http(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> otlp::Htt
         "connections have the receiver's `limits`",
     );
     settings
-}
-
-/// Ignoring one of these would open what was meant to be closed.
-fn refuse_auth(fields: &mut Fields<'_, '_, '_>) {
-    fields.refused(&["auth", "middlewares"], "ask clients for certificates with `tls.client_ca_file`");
 }
 
 /// Where a protocol listens: a port, or with `transport: unix` a path.

@@ -67,6 +67,25 @@ impl<T> Registry<T> {
 
     /// The component that a reference names, now used. A reference to nothing is a fault.
     pub(super) fn find(&mut self, check: &mut Check<'_>, typed: &str, at: At, path: &str) -> Option<&Defined<T>> {
+        let defined = self.position(check, typed, at, path)?;
+        self.defined[defined].used = true;
+        Some(&self.defined[defined])
+    }
+
+    /// As [`Registry::find`], by who does not decide whether it is used.
+    pub(super) fn look_up(&self, check: &mut Check<'_>, typed: &str, at: At, path: &str) -> Option<&Defined<T>> {
+        let defined = self.position(check, typed, at, path)?;
+        Some(&self.defined[defined])
+    }
+
+    /// The component with an id that is known to be one.
+    pub(super) fn defined(&self, typed: &str) -> Option<&Defined<T>> {
+        let (kind, name) = parse_id(typed).ok()?;
+        let key = (canonical(self.kind, kind).to_owned(), name.to_owned());
+        self.defined.iter().find(|defined| defined.key == key)
+    }
+
+    fn position(&self, check: &mut Check<'_>, typed: &str, at: At, path: &str) -> Option<usize> {
         let key = match parse_id(typed) {
             Ok((kind, name)) => (canonical(self.kind, kind).to_owned(), name.to_owned()),
             Err(problem) => {
@@ -74,16 +93,15 @@ impl<T> Registry<T> {
                 return None;
             }
         };
-        let Some(defined) = self.defined.iter().position(|defined| defined.key == key) else {
+        let found = self.defined.iter().position(|defined| defined.key == key);
+        if found.is_none() {
             let known: Vec<&str> = self.defined.iter().map(|defined| &*defined.typed).collect();
             let section = self.kind.section();
             let problem = Problem::new(format!("the {} {} is not defined under `{section}`", self.kind, quote(typed)))
                 .suggest(nearest_or_all(typed, &known, &format!("{section} defined")));
             check.fault(Some(at), path, problem);
-            return None;
-        };
-        self.defined[defined].used = true;
-        Some(&self.defined[defined])
+        }
+        found
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Defined<T>> {

@@ -132,7 +132,7 @@ fn an_unknown_key_gets_the_nearest_known_one() {
         "qqqqqq: 5s",
         "qqqqqq",
         "unknown key `qqqqqq`",
-        "keys here: endpoint, tls, timeout, headers, compression, sending_queue",
+        "keys here: endpoint, tls, timeout, headers, compression, auth, sending_queue",
     );
 }
 
@@ -350,13 +350,12 @@ fn a_receiver_without_protocols() {
 
 #[test]
 fn what_would_be_unsafe_to_ignore_is_refused() {
-    grpc_refused("auth: { authenticator: basicauth }", "auth", "`auth` is not in this version", "client_ca_file");
     grpc_refused("transport: udp", "transport", "expected one of tcp, tcp4, tcp6, unix", "");
-    grpc_refused("transport: unix", "endpoint", "`endpoint` is missing", "otlp.sock");
     grpc_refused("tls: { key_file: /k }", "tls.cert_file", "`cert_file` is missing", "write `cert_file: ");
     let old = "tls: { cert_file: /c, key_file: /k, min_version: '1.1' }";
     grpc_refused(old, "tls.min_version", "TLS below 1.2 is not taken", "write `1.2` or `1.3`");
-    exporter_refused("auth: { authenticator: bearer }", "auth", "`auth` is not in this version", "`headers`");
+    let middleware = "middlewares: [{ id: x }]";
+    exporter_refused(middleware, "middlewares", "`middlewares` is not in this version", "leave it out");
     exporter_refused(
         "tls: { insecure_skip_verify: true }",
         "tls.insecure_skip_verify",
@@ -364,6 +363,15 @@ fn what_would_be_unsafe_to_ignore_is_refused() {
         "`ca_file`",
     );
     exporter_refused("tls: { cert_file: c }", "tls.cert_file", "`key_file` is missing", "together");
+}
+
+#[test]
+fn a_socket_in_the_file_system_needs_a_path() {
+    let text = "receivers: { otlp: { protocols: { grpc: { transport: unix } } } }
+exporters: { debug: }
+service: { pipelines: { logs: { receivers: [otlp], exporters: [debug] } } }
+";
+    refused(text, &[(1, "receivers.otlp.protocols.grpc.endpoint", "`endpoint` is missing", "otlp.sock")]);
 }
 
 #[test]

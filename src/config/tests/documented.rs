@@ -12,14 +12,14 @@ const DOCUMENT: &str = include_str!("../../../docs/config.md");
 
 /// Names every section that is only read when it is there.
 const EVERYTHING: &str = "
-receivers: { kernel: , otlp: { protocols: { grpc: { tls: }, http: { tls: } } } }
+receivers: { kernel: , otlp: { protocols: { grpc: { tls: , auth: }, http: { tls: , auth: } } } }
 processors: { batch: , memory_limiter: }
 exporters:
-  otlp: { endpoint: c:1, sending_queue: }
-  otlphttp: { endpoint: 'http://c', sending_queue: }
+  otlp: { endpoint: c:1, sending_queue: , auth: }
+  otlphttp: { endpoint: 'http://c', sending_queue: , auth: }
   file: { path: /x, rotation: }
   debug:
-extensions: { health_check: , file_storage: , disk_buffer: { logs: { kernel: } } }
+extensions: { health_check: , file_storage: , bearertokenauth: , basicauth: { htpasswd: , client_auth: }, disk_buffer: { logs: { kernel: } } }
 service:
   telemetry: { metrics: { readers: [{ pull: { exporter: { prometheus: } } }] } }
   pipelines: { logs/kernel: { receivers: [kernel] } }

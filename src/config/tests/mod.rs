@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "writes configuration files to a temporary folder")]
 
+mod auth;
 mod bad_graph;
 mod bad_values;
 mod collector;

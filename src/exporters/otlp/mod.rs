@@ -23,6 +23,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::connect::{Connector, SetupError, connect_timeout};
 use super::response;
 use super::sink::{Request, SendError, Sent, Sink};
+use crate::auth;
 use crate::otlp::Signal;
 use codec::RawCodec;
 pub use settings::{Compression, Settings};
@@ -39,6 +40,7 @@ pub struct Otlp {
     channel: OnceLock<Channel>,
     /// `headers`, sent with each request.
     metadata: MetadataMap,
+    auth: Option<auth::Client>,
     settings: Settings,
 }
 
@@ -51,7 +53,8 @@ impl Otlp {
         let endpoint = connect::endpoint(&settings)?;
         let metadata = connect::metadata(&settings.headers)?;
         let connector = Connector::grpc(connect_timeout(settings.timeout));
-        Ok(Self { endpoint, connector, channel: OnceLock::new(), metadata, settings })
+        let auth = settings.auth.clone().map(auth::Client::new);
+        Ok(Self { endpoint, connector, channel: OnceLock::new(), metadata, auth, settings })
     }
 
     async fn call(&self, signal: Signal, payload: Bytes) -> Result<Bytes, tonic::Status> {
@@ -65,13 +68,24 @@ impl Otlp {
             Compression::None => {}
         }
         let mut request = tonic::Request::new(payload);
-        *request.metadata_mut() = self.metadata.clone();
+        *request.metadata_mut() = self.metadata()?;
         if !self.settings.timeout.is_zero() {
             // The server may give up a little later than we do, so that our own clearer message is the one told.
             request.set_timeout(self.settings.timeout.min(LONGEST_TIMEOUT) + Duration::from_secs(1));
         }
         client.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
         Ok(client.unary(request, PathAndQuery::from_static(path(signal)), RawCodec).await?.into_inner())
+    }
+}
+
+impl Otlp {
+    /// The headers of a request, credentials among them.
+    fn metadata(&self) -> Result<MetadataMap, tonic::Status> {
+        let Some(auth) = &self.auth else { return Ok(self.metadata.clone()) };
+        let (name, value) = auth.header().map_err(tonic::Status::unauthenticated)?;
+        let mut headers = self.metadata.clone().into_headers();
+        headers.insert(name, value);
+        Ok(MetadataMap::from_headers(headers))
     }
 }
 

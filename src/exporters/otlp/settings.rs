@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::auth::ClientSettings;
 use crate::exporters::Tls;
 
 /// The checked configuration of the exporter `otlp`.
@@ -14,6 +15,8 @@ pub struct Settings {
     pub tls: Tls,
     /// `headers`, sent with each request; values are secrets.
     pub headers: Vec<(String, String)>,
+    /// `auth`: credentials, sent with each request.
+    pub auth: Option<ClientSettings>,
     /// `compression`. Default gzip.
     pub compression: Compression,
     /// `timeout` of one attempt; zero: none. Default 5 s.
@@ -24,12 +27,13 @@ impl fmt::Debug for Settings {
     /// Leaves out the headers' values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whole, so that a field that is added must be judged here.
-        let Self { endpoint, tls, headers, compression, timeout } = self;
+        let Self { endpoint, tls, headers, auth, compression, timeout } = self;
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("endpoint", endpoint)
             .field("tls", tls)
             .field("headers", &names)
+            .field("auth", auth)
             .field("compression", compression)
             .field("timeout", timeout)
             .finish()

@@ -75,6 +75,7 @@ fn settings(address: SocketAddr) -> Settings {
         endpoint: address.to_string(),
         tls: Tls { insecure: true, ..Tls::default() },
         headers: vec![("X-Token".into(), "secret".into())],
+        auth: None,
         compression: Compression::Gzip,
         timeout: Duration::from_secs(5),
     }

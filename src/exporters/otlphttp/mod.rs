@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::SetupError;
 use super::connect::{Connector, KEEP_ALIVE, USER_AGENT, causes, connect_timeout};
 use super::sink::{Request, SendError, Sent, Sink};
+use crate::auth;
 use crate::otlp::Signal;
 use answer::Answer;
 pub use settings::{Compression, Encoding, Endpoints, Settings};
@@ -44,6 +45,7 @@ pub struct OtlpHttp {
     logs: Option<Target>,
     traces: Option<Target>,
     metrics: Option<Target>,
+    auth: Option<auth::Client>,
     settings: Settings,
 }
 
@@ -70,7 +72,8 @@ impl OtlpHttp {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE);
         let client = builder.build(with_tls(&settings, connector)?);
-        Ok(Self { client, logs, traces, metrics, settings })
+        let auth = settings.auth.clone().map(auth::Client::new);
+        Ok(Self { client, logs, traces, metrics, auth, settings })
     }
 
     fn target(&self, signal: Signal) -> Option<&Target> {
@@ -86,6 +89,10 @@ impl OtlpHttp {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = target.url.clone();
         *request.headers_mut() = target.headers.clone();
+        if let Some(auth) = &self.auth {
+            let (name, value) = auth.header()?;
+            request.headers_mut().insert(name, value);
+        }
         let response = self.client.request(request).await.map_err(|error| {
             let reason = causes(&error);
             // With TLS 1.3 the server's word about it comes after the handshake, and is lost with the connection.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::auth::ClientSettings;
 use crate::exporters::Tls;
 use crate::otlp::Signal;
 
@@ -15,6 +16,8 @@ pub struct Settings {
     pub tls: Tls,
     /// `headers`, sent with each request; values are secrets.
     pub headers: Vec<(String, String)>,
+    /// `auth`: credentials, sent with each request.
+    pub auth: Option<ClientSettings>,
     /// `compression`. Default gzip.
     pub compression: Compression,
     /// `encoding`. Default protobuf.
@@ -27,12 +30,13 @@ impl fmt::Debug for Settings {
     /// Leaves out the headers' values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whole, so that a field that is added must be judged here.
-        let Self { endpoints, tls, headers, compression, encoding, timeout } = self;
+        let Self { endpoints, tls, headers, auth, compression, encoding, timeout } = self;
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("endpoints", endpoints)
             .field("tls", tls)
             .field("headers", &names)
+            .field("auth", auth)
             .field("compression", compression)
             .field("encoding", encoding)
             .field("timeout", timeout)

@@ -64,6 +64,7 @@ fn settings(address: SocketAddr) -> Settings {
         endpoints: Endpoints { base: Some(format!("http://{address}/")), ..Endpoints::default() },
         tls: Tls::default(),
         headers: vec![("X-Token".into(), "secret".into())],
+        auth: None,
         compression: Compression::Gzip,
         encoding: Encoding::Protobuf,
         timeout: Duration::from_secs(5),

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -12,6 +13,7 @@ use super::receive::Receive;
 use super::server::Server;
 use super::settings::{Endpoint, Limits, Settings};
 use super::{grpc, http};
+use crate::auth::{self, ServerSettings};
 use crate::listen::BindError;
 use crate::listen::tls::{Certificates, ServerTls, TlsError};
 use crate::receivers::Intake;
@@ -35,6 +37,16 @@ pub enum ListenError {
         protocol: &'static str,
         /// Why.
         error: TlsError,
+    },
+    /// Credentials cannot be read.
+    #[error("receiver {receiver}: protocols.{protocol}.auth: {reason}")]
+    Auth {
+        /// The receiver's id.
+        receiver: String,
+        /// The protocol.
+        protocol: &'static str,
+        /// Why.
+        reason: String,
     },
     /// A socket in the file system could not be made.
     #[error("receiver {receiver}: protocols.{protocol}.endpoint {}: {error}", .path.display())]
@@ -64,6 +76,7 @@ pub struct Bound {
 struct Port {
     taken: Taken,
     tls: Option<Certificates>,
+    auth: Option<Arc<auth::Server>>,
     /// The largest request, and the setting that says so.
     size: (usize, &'static str),
 }
@@ -76,37 +89,48 @@ pub fn bind(id: &str, settings: &Settings) -> Result<Bound, ListenError> {
     let Settings { grpc, http, limits } = settings;
     let grpc = grpc.as_ref().map(|grpc| {
         let size = (grpc.max_message_bytes, "protocols.grpc.max_recv_msg_size_mib");
-        port(id, "grpc", &grpc.endpoint, grpc.tls.as_ref(), GRPC_PROTOCOLS, size)
+        let (tls, auth) = (grpc.tls.as_ref(), grpc.auth.as_ref());
+        Plan { id, protocol: "grpc", endpoint: &grpc.endpoint, tls, offered: GRPC_PROTOCOLS, auth, size }.take()
     });
     let http = http.as_ref().map(|http| {
         let size = (http.max_body_bytes, "protocols.http.max_request_body_size");
-        port(id, "http", &http.endpoint, http.tls.as_ref(), HTTP_PROTOCOLS, size)
+        let (tls, auth) = (http.tls.as_ref(), http.auth.as_ref());
+        Plan { id, protocol: "http", endpoint: &http.endpoint, tls, offered: HTTP_PROTOCOLS, auth, size }.take()
     });
     let admission = limits.max_in_flight_bytes.map(Admission::new).unwrap_or_default();
     Ok(Bound { grpc: grpc.transpose()?, http: http.transpose()?, limits: limits.clone(), admission })
 }
 
-fn port(
-    id: &str,
+/// How a protocol is to listen.
+struct Plan<'a> {
+    id: &'a str,
     protocol: &'static str,
-    endpoint: &Endpoint,
-    tls: Option<&ServerTls>,
+    endpoint: &'a Endpoint,
+    tls: Option<&'a ServerTls>,
     offered: &'static [&'static [u8]],
+    auth: Option<&'a ServerSettings>,
     size: (usize, &'static str),
-) -> Result<Port, ListenError> {
-    let receiver = || id.to_owned();
-    let tls = tls.map(|tls| Certificates::read(tls.clone(), offered)).transpose();
-    let tls = tls.map_err(|error| ListenError::Tls { receiver: receiver(), protocol, error })?;
-    let taken = match endpoint {
-        Endpoint::Tcp(address) => Taken::tcp(*address, &format!("receivers.{id}.protocols.{protocol}.endpoint"))?,
-        Endpoint::Unix(path) => Taken::unix(path).map_err(|error| ListenError::Socket {
-            receiver: receiver(),
-            protocol,
-            path: path.clone(),
-            error,
-        })?,
-    };
-    Ok(Port { taken, tls, size })
+}
+
+impl Plan<'_> {
+    fn take(self) -> Result<Port, ListenError> {
+        let Self { id, protocol, endpoint, tls, offered, auth, size } = self;
+        let receiver = || id.to_owned();
+        let tls = tls.map(|tls| Certificates::read(tls.clone(), offered)).transpose();
+        let tls = tls.map_err(|error| ListenError::Tls { receiver: receiver(), protocol, error })?;
+        let auth = auth.map(|auth| auth::Server::new(auth.clone()).map(Arc::new)).transpose();
+        let auth = auth.map_err(|reason| ListenError::Auth { receiver: receiver(), protocol, reason })?;
+        let taken = match endpoint {
+            Endpoint::Tcp(address) => Taken::tcp(*address, &format!("receivers.{id}.protocols.{protocol}.endpoint"))?,
+            Endpoint::Unix(path) => Taken::unix(path).map_err(|error| ListenError::Socket {
+                receiver: receiver(),
+                protocol,
+                path: path.clone(),
+                error,
+            })?,
+        };
+        Ok(Port { taken, tls, auth, size })
+    }
 }
 
 impl Bound {
@@ -148,12 +172,13 @@ impl Bound {
     pub async fn serve(self, intake: Intake, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let Self { grpc, http, limits, admission } = self;
         let (stop, stopped) = watch::channel(());
-        let receive = |(limit, limit_key)| {
-            let (intake, admission) = (intake.clone(), admission.clone());
-            Receive { intake, admission, limits: limits.clone(), limit, limit_key }
+        let served = |port: Port| {
+            let (intake, admission, auth) = (intake.clone(), admission.clone(), port.auth.clone());
+            let (limit, limit_key) = port.size;
+            let receive = Receive { intake, admission, auth, limits: limits.clone(), limit, limit_key };
+            Ok::<_, io::Error>((receive, port.server(&limits)?))
         };
-        let grpc = grpc.map(|port| Ok::<_, io::Error>((receive(port.size), port.server(&limits)?))).transpose()?;
-        let http = http.map(|port| Ok::<_, io::Error>((receive(port.size), port.server(&limits)?))).transpose()?;
+        let (grpc, http) = (grpc.map(served).transpose()?, http.map(served).transpose()?);
         let grpc = async {
             let Some((receive, server)) = grpc else { return };
             let handler = move |request| {

@@ -60,6 +60,9 @@ async fn export(receive: &Receive, request: Request<Incoming>) -> Result<(), Sta
     let Some(signal) = signal else {
         return Err(Status::unimplemented(format!("unknown method {path}")));
     };
+    if let Err(denied) = receive.authenticate(request.headers()).await {
+        return Err(Status::unauthenticated(denied.message));
+    }
     if !receive.intake.accepts(signal) {
         return Err(status(&Refusal::NoPipeline(signal)));
     }

@@ -10,6 +10,7 @@ use super::inflate::{self, Encoding};
 use super::receive::{BodyReader, Format, Receive, Received};
 use super::refusal::{Class, Refusal};
 use super::reply::Reply;
+use crate::auth::Denied;
 use crate::otlp::Signal;
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -32,6 +33,7 @@ pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Resp
 }
 
 async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Result<Format, Rejection> {
+    receive.authenticate(&head.headers).await.map_err(Rejection::Denied)?;
     let wanted = check(receive, head)?;
     let received = read(receive, body, &wanted).await?;
     receive.store(wanted.signal, received).await?;
@@ -42,6 +44,7 @@ async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Resul
 #[derive(Debug)]
 enum Rejection {
     Grpc,
+    Denied(Denied),
     Path(String),
     Method,
     ContentType(String),
@@ -137,6 +140,13 @@ impl Rejection {
             Self::Grpc => {
                 let message = "this port speaks OTLP over HTTP; OTLP over gRPC has a port of its own, 4317 by default";
                 tonic::Status::unimplemented(message).into_http()
+            }
+            Self::Denied(denied) => {
+                let response = status(StatusCode::UNAUTHORIZED, Code::Unauthenticated, &denied.message, format);
+                match denied.challenge.parse() {
+                    Ok(challenge) => with(response, header::WWW_AUTHENTICATE, challenge),
+                    Err(_) => response,
+                }
             }
             Self::Path(path) => {
                 let message = format!("no such path: {path}; OTLP is taken at /v1/logs, /v1/traces and /v1/metrics\n");

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use super::admission::{Admission, Permit};
 use super::inflate::{Cap, Encoding};
 use super::refusal::Refusal;
 use super::settings::Limits;
+use crate::auth::{self, Denied};
 use crate::otlp::json::{self, Unreadable};
 use crate::otlp::{self, Signal};
 use crate::receivers::Intake;
@@ -27,6 +29,7 @@ const LARGE: usize = 64 << 10;
 pub(super) struct Receive {
     pub(super) intake: Intake,
     pub(super) admission: Admission,
+    pub(super) auth: Option<Arc<auth::Server>>,
     pub(super) limits: Limits,
     /// The largest request in bytes, before and after inflation.
     pub(super) limit: usize,
@@ -51,6 +54,14 @@ pub(super) enum Format {
 }
 
 impl Receive {
+    /// Whether a client may send, by the headers of its request.
+    pub(super) async fn authenticate(&self, headers: &http::HeaderMap) -> Result<(), Denied> {
+        match &self.auth {
+            None => Ok(()),
+            Some(auth) => auth.check(headers).await,
+        }
+    }
+
     pub(super) fn too_large(&self) -> Refusal {
         Refusal::TooLarge { limit: self.limit, key: self.limit_key }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::ServerSettings;
 use crate::listen::tls::ServerTls;
 
 /// Which protocols listen, where, and under which limits.
@@ -27,6 +28,8 @@ pub struct GrpcSettings {
     pub max_message_bytes: usize,
     /// `tls`; absent: plain.
     pub tls: Option<ServerTls>,
+    /// `auth`; absent: whoever connects may send.
+    pub auth: Option<ServerSettings>,
 }
 
 /// `protocols.http`.
@@ -38,6 +41,8 @@ pub struct HttpSettings {
     pub max_body_bytes: usize,
     /// `tls`; absent: plain.
     pub tls: Option<ServerTls>,
+    /// `auth`; absent: whoever connects may send.
+    pub auth: Option<ServerSettings>,
 }
 
 /// Where a protocol listens.
@@ -117,13 +122,13 @@ impl Default for Limits {
 impl Default for GrpcSettings {
     fn default() -> Self {
         let endpoint = Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 4317)));
-        Self { endpoint, max_message_bytes: 4 << 20, tls: None }
+        Self { endpoint, max_message_bytes: 4 << 20, tls: None, auth: None }
     }
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
         let endpoint = Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 4318)));
-        Self { endpoint, max_body_bytes: 20 << 20, tls: None }
+        Self { endpoint, max_body_bytes: 20 << 20, tls: None, auth: None }
     }
 }

@@ -1,5 +1,6 @@
 //! Requests good and bad, over real connections to a receiver before a real log.
 
+mod auth;
 mod bounds;
 mod ends;
 mod json;

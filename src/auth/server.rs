@@ -1,0 +1,287 @@
+//! Who may send to a receiver.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+
+use super::watched::Watched;
+use super::{Bearer, Source};
+
+/// The checked settings of what a receiver asks of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerSettings {
+    /// `bearertokenauth`.
+    Bearer(Bearer),
+    /// `basicauth.htpasswd`: lines of `user:hash`; those of `inline` win over those of `file`.
+    Basic {
+        /// `inline`.
+        inline: Option<Source>,
+        /// `file`.
+        file: Option<Source>,
+    },
+}
+
+/// A client is not who may send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// Why, for the client.
+    pub message: String,
+    /// What to answer as `WWW-Authenticate` (RFC 9110, section 11.6.1).
+    pub challenge: String,
+}
+
+/// Passwords that were checked are remembered for so many users.
+const MAX_REMEMBERED: usize = 1024;
+/// Password hashes that are computed at once: each takes a processor for a tenth of a second.
+const MAX_HASHING: usize = 2;
+/// What is checked when there is no such user, so that an answer does not tell who is one.
+const NOBODY: &str = "$2b$10$CwTycUXWue0Thq9StjUM0uJ8eJIZ6o5Z6w4b3p6r8eVxJ7n5uXo9W";
+
+/// Judges clients.
+#[derive(Debug)]
+pub struct Server {
+    kind: Kind,
+    /// Keyed hashes of credentials that were right, with the line that they were checked against.
+    remembered: Mutex<HashMap<Key, String>>,
+    keys: [RandomState; 2],
+    hashing: Semaphore,
+}
+
+/// A keyed hash of user and password.
+type Key = (u64, u64);
+
+#[derive(Debug)]
+enum Kind {
+    Bearer(Bearer, Watched),
+    Basic(Vec<Watched>),
+}
+
+impl Server {
+    /// A judge with these settings. Reads the files, so that a missing one is told at the start.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn new(settings: ServerSettings) -> Result<Self, String> {
+        let kind = match settings {
+            ServerSettings::Bearer(bearer) => {
+                let tokens = Watched::new(bearer.tokens.clone());
+                tokens.text()?;
+                Kind::Bearer(bearer, tokens)
+            }
+            ServerSettings::Basic { inline, file } => {
+                let lists: Vec<Watched> = inline.into_iter().chain(file).map(Watched::new).collect();
+                lists.iter().try_for_each(|list| list.text().map(drop))?;
+                Kind::Basic(lists)
+            }
+        };
+        Ok(Self {
+            kind,
+            remembered: Mutex::default(),
+            keys: [RandomState::new(), RandomState::new()],
+            hashing: Semaphore::new(MAX_HASHING),
+        })
+    }
+
+    /// Judges a request by its headers.
+    ///
+    /// # Errors
+    /// [`Denied`], with what to answer.
+    pub async fn check(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        match &self.kind {
+            Kind::Bearer(bearer, tokens) => bearer_is_right(bearer, tokens, headers),
+            Kind::Basic(lists) => self.password_is_right(lists, headers).await,
+        }
+    }
+
+    async fn password_is_right(&self, lists: &[Watched], headers: &HeaderMap) -> Result<(), Denied> {
+        let denied = |message: &str| Denied {
+            message: message.to_owned(),
+            challenge: "Basic realm=\"tidegate\", charset=\"UTF-8\"".to_owned(),
+        };
+        let (user, password) = basic(headers).ok_or_else(|| denied("user and password are needed (basic)"))?;
+        let line = lists.iter().find_map(|list| line_of(&list.text().ok()?, &user));
+        let hash = line.clone().unwrap_or_else(|| NOBODY.to_owned());
+        let [a, b] = &self.keys;
+        let key = (a.hash_one((&user, &password)), b.hash_one((&user, &password)));
+        if line.is_some() && self.remembered().get(&key) == line.as_ref() {
+            return Ok(());
+        }
+        let turn = self.hashing.acquire().await;
+        let is_right = tokio::task::spawn_blocking(move || matches(&password, &hash)).await.unwrap_or(false);
+        drop(turn);
+        let Some(line) = line.filter(|_| is_right) else { return Err(denied("wrong user or password")) };
+        let mut remembered = self.remembered();
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(key, line);
+        Ok(())
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<Key, String>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bearer_is_right(bearer: &Bearer, tokens: &Watched, headers: &HeaderMap) -> Result<(), Denied> {
+    let given = headers.get(bearer.header.as_str()).map_or(&b""[..], |value| value.as_bytes());
+    let tokens = tokens.text().unwrap_or_default();
+    let tokens = tokens.lines().map(str::trim).filter(|token| !token.is_empty());
+    // Every token is compared whole: how long it takes says nothing about them.
+    let is_right =
+        tokens.fold(subtle::Choice::from(0), |right, token| right | bearer.value(token).as_bytes().ct_eq(given));
+    if is_right.into() {
+        return Ok(());
+    }
+    let what = if given.is_empty() { "a token is needed" } else { "the token is not known" };
+    let scheme = if bearer.scheme.is_empty() { "Bearer" } else { &bearer.scheme };
+    Err(Denied {
+        message: format!("{what} (header {})", bearer.header),
+        challenge: format!("{scheme} realm=\"tidegate\""),
+    })
+}
+
+/// User and password of `Authorization: Basic …` (RFC 7617).
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
+}
+
+/// The hash of a user in a file of htpasswd's.
+fn line_of(list: &str, user: &str) -> Option<String> {
+    let lines = list.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let mut pairs = lines.filter_map(|line| line.split_once(':'));
+    pairs.find(|(name, _)| *name == user).map(|(_, hash)| hash.trim().to_owned())
+}
+
+/// Whether a password has this hash: bcrypt, or plain text, which htpasswd writes with `-p`.
+fn matches(password: &str, hash: &str) -> bool {
+    if is_bcrypt(hash) {
+        // What is no bcrypt hash after all has no password.
+        bcrypt::verify(password, hash).unwrap_or(false)
+    } else {
+        hash_is_known(hash) && bool::from(password.as_bytes().ct_eq(hash.as_bytes()))
+    }
+}
+
+fn is_bcrypt(hash: &str) -> bool {
+    ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|mark| hash.starts_with(mark))
+}
+
+/// Whether passwords can be checked against what stands in a line of htpasswd's: bcrypt (`htpasswd -B`) or plain text.
+#[must_use]
+pub fn hash_is_known(hash: &str) -> bool {
+    is_bcrypt(hash) || !(hash.starts_with('$') || hash.starts_with('{'))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::auth::{Client, ClientSettings, Secret};
+
+    fn text(text: &str) -> Source {
+        Source::Text(Secret(text.into()))
+    }
+
+    fn bearer(tokens: Source) -> Bearer {
+        Bearer { header: "authorization".into(), scheme: "Bearer".into(), tokens }
+    }
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())])
+    }
+
+    fn basic_header(user: &str, password: &str) -> HeaderMap {
+        let client = Client::new(ClientSettings::Basic { user: text(user), password: text(password) });
+        HeaderMap::from_iter([client.header().unwrap()])
+    }
+
+    #[tokio::test]
+    async fn any_of_the_tokens_is_taken_and_the_first_is_sent() {
+        let settings = bearer(text("one\ntwo\n"));
+        let server = Server::new(ServerSettings::Bearer(settings.clone())).unwrap();
+        let (name, value) = Client::new(ClientSettings::Bearer(settings)).header().unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("authorization", "Bearer one"));
+        for value in ["Bearer one", "Bearer two"] {
+            server.check(&headers("authorization", value)).await.unwrap();
+        }
+        for value in ["Bearer three", "Bearer on", "Bearer ", "one", "Basic one"] {
+            let denied = server.check(&headers("authorization", value)).await.unwrap_err();
+            assert_eq!(denied.challenge, "Bearer realm=\"tidegate\"");
+            assert!(!denied.message.contains("one"), "{denied:?}");
+        }
+        assert!(server.check(&HeaderMap::new()).await.unwrap_err().message.contains("a token is needed"));
+    }
+
+    #[tokio::test]
+    async fn a_header_of_its_own_may_hold_the_token_alone() {
+        let settings = Bearer { header: "x-key".into(), scheme: String::new(), tokens: text("k") };
+        let server = Server::new(ServerSettings::Bearer(settings)).unwrap();
+        server.check(&headers("x-key", "k")).await.unwrap();
+        server.check(&headers("authorization", "k")).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn passwords_are_checked_against_htpasswd() {
+        let hash = bcrypt::hash("right", 4).unwrap();
+        let list = format!("# users\nann:{hash}\nbob:plain\nold:$apr1$x$y\nsha:{{SHA}}x\n");
+        let server = Server::new(ServerSettings::Basic { inline: Some(text(&list)), file: None }).unwrap();
+        // Twice: the second time it is remembered.
+        for _ in 0..2 {
+            server.check(&basic_header("ann", "right")).await.unwrap();
+        }
+        server.check(&basic_header("bob", "plain")).await.unwrap();
+        for (user, password) in
+            [("ann", "wrong"), ("ann", ""), ("eve", "right"), ("old", "$apr1$x$y"), ("sha", "{SHA}x"), ("", "")]
+        {
+            let denied = server.check(&basic_header(user, password)).await.unwrap_err();
+            assert_eq!(denied.message, "wrong user or password", "{user}");
+        }
+        for value in ["Basic", "Basic !!!", "Bearer x", "Basic eA=="] {
+            let denied = server.check(&headers("authorization", value)).await.unwrap_err();
+            assert!(denied.message.contains("are needed"), "{value}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_that_was_changed_is_not_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("htpasswd");
+        std::fs::write(&path, "ann:first").unwrap();
+        let file = Source::File(path.clone());
+        let server =
+            |file: &Source| Server::new(ServerSettings::Basic { inline: None, file: Some(file.clone()) }).unwrap();
+        server(&file).check(&basic_header("ann", "first")).await.unwrap();
+        std::fs::write(&path, "ann:second").unwrap();
+        server(&file).check(&basic_header("ann", "first")).await.unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        let error = Server::new(ServerSettings::Basic { inline: None, file: Some(file) }).unwrap_err();
+        assert!(error.contains("htpasswd"), "{error}");
+    }
+
+    #[test]
+    fn nothing_prints_a_secret() {
+        let settings = ServerSettings::Bearer(bearer(text("hush")));
+        let server = Server::new(settings.clone()).unwrap();
+        assert!(!format!("{settings:?} {server:?}").contains("hush"));
+    }
+
+    #[test]
+    fn nobody_has_a_hash_that_takes_as_long_as_others() {
+        assert!(is_bcrypt(NOBODY) && bcrypt::verify("x", NOBODY).is_ok_and(|right| !right));
+    }
+}
