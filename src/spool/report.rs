@@ -237,6 +237,8 @@ pub struct LogVerification {
     pub bytes: u64,
     /// What did not verify.
     pub damage: Vec<Damage>,
+    /// What did not verify and was never known to be durable: a crash cut it, and nobody was promised it.
+    pub torn: Vec<Damage>,
     /// Whether the running totals and the cursors' counters add up.
     pub ledger_closes: bool,
 }

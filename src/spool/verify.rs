@@ -7,13 +7,13 @@ use super::cursor::Stored;
 use super::cursor::state::Place;
 use super::files::Files;
 use super::format::Totals;
-use super::format::cursor::{Interval, Slot};
+use super::format::cursor::{Interval, Reason, Slot};
 use super::format::name_crc;
 use super::format::segment::{DATA_AT, FOOTER_LEN};
 use super::fs::Access;
 use super::reader::Reader;
 use super::segment::Segment;
-use super::stream::{Event, Source, Stream};
+use super::stream::{Event, Lost, Source, Stream};
 use super::{Damage, Error, LogVerification, Verification, names, recovery};
 
 /// What a walk over a whole log adds up.
@@ -24,6 +24,7 @@ struct Sum {
     lost: Totals,
     before: Totals,
     damage: Vec<Damage>,
+    torn: Vec<Damage>,
 }
 
 impl Reader {
@@ -88,7 +89,14 @@ fn verify_log(files: &Files, progress: &mut dyn FnMut(u64)) -> Result<LogVerific
         closes &= self::closes(files, slot, end)?;
     }
     let (frames, bytes) = (sum.frames, files.table().bytes());
-    Ok(LogVerification { name: files.name.clone(), frames, bytes, damage: sum.damage, ledger_closes: closes })
+    Ok(LogVerification {
+        name: files.name.clone(),
+        frames,
+        bytes,
+        damage: sum.damage,
+        torn: sum.torn,
+        ledger_closes: closes,
+    })
 }
 
 /// Asks the disk for every header and footer at once: one after the other, each would be waited for.
@@ -110,6 +118,20 @@ fn prefetch_ends(files: &Files) -> Result<(), Error> {
 impl Sum {
     fn note(&mut self, segment: u64, offset: u64, bytes: u64, reason: String) {
         self.damage.push(Damage { segment, offset, bytes, reason, frames_lost: 0 });
+    }
+
+    fn lost(&mut self, lost: &Lost) {
+        self.lost = self.lost + lost.amount;
+        // The bytes of a loss are the hole just before it; a whole segment missing has none.
+        let hole = self.damage.pop_if(|hole| hole.frames_lost == 0 && hole.bytes > 0);
+        let mut damage = hole.unwrap_or_else(|| {
+            let (first, last, reason) = (lost.first_sequence, lost.last_sequence, lost.reason.name());
+            let reason = format!("sequences {first} to {last} are missing ({reason})");
+            Damage { segment: 0, offset: 0, bytes: 0, reason, frames_lost: 0 }
+        });
+        damage.frames_lost = lost.amount.frames;
+        let list = if lost.reason == Reason::Torn { &mut self.torn } else { &mut self.damage };
+        list.push(damage);
     }
 
     /// What stands before the frames and after them.
@@ -171,25 +193,7 @@ fn walk(files: &Files, mut stream: Stream, sum: &mut Sum, progress: &mut dyn FnM
                 reason: hole.fault.to_string(),
                 frames_lost: 0,
             }),
-            Event::Lost(lost) => {
-                sum.lost = sum.lost + lost.amount;
-                // The bytes of a loss are the hole just before it; a whole segment missing has none.
-                match sum.damage.last_mut().filter(|d| d.frames_lost == 0 && d.bytes > 0) {
-                    Some(hole) => hole.frames_lost = lost.amount.frames,
-                    None => sum.damage.push(Damage {
-                        segment: 0,
-                        offset: 0,
-                        bytes: 0,
-                        reason: format!(
-                            "sequences {} to {} are missing ({})",
-                            lost.first_sequence,
-                            lost.last_sequence,
-                            lost.reason.name()
-                        ),
-                        frames_lost: lost.amount.frames,
-                    }),
-                }
-            }
+            Event::Lost(lost) => sum.lost(&lost),
         }
     }
     Ok(())

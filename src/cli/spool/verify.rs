@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::Globals;
 use crate::cli::output::{self, ERROR, Failure, GOOD, HEADING, Output};
 use crate::cli::sources::{self, ConfigArgs};
-use crate::spool::{LogVerification, Reader, Verification};
+use crate::spool::{Damage, LogVerification, Reader, Verification};
 
 /// Check every checksum; exit 1 when anything is damaged
 ///
@@ -55,16 +55,15 @@ fn is_ok(verification: &Verification) -> bool {
 
 fn to_json(verification: &Verification) -> Value {
     let log = |log: &LogVerification| {
-        let damage: Vec<Value> = log
-            .damage
-            .iter()
-            .map(|d| {
+        let ranges = |ranges: &[Damage]| -> Vec<Value> {
+            let range = |d: &Damage| {
                 json!({ "segment": d.segment, "offset": d.offset, "bytes": d.bytes,
                         "reason": d.reason, "frames_lost": d.frames_lost })
-            })
-            .collect();
-        json!({ "name": log.name, "frames": log.frames, "bytes": log.bytes, "damage": damage,
-                "ledger_closes": log.ledger_closes })
+            };
+            ranges.iter().map(range).collect()
+        };
+        json!({ "name": log.name, "frames": log.frames, "bytes": log.bytes, "damage": ranges(&log.damage),
+                "torn": ranges(&log.torn), "ledger_closes": log.ledger_closes })
     };
     json!({ "ok": is_ok(verification), "logs": verification.logs.iter().map(log).collect::<Vec<_>>() })
 }
@@ -87,6 +86,16 @@ fn to_text(verification: &Verification) -> String {
                 text,
                 "  segment {segment:016x} at byte {offset}: {bytes} bytes, {} frames lost: {}",
                 d.frames_lost, d.reason
+            )
+            .unwrap_or_default();
+        }
+        for d in &log.torn {
+            let (segment, offset, bytes) = (d.segment, d.offset, d.bytes);
+            writeln!(
+                text,
+                "  segment {segment:016x} at byte {offset}: {bytes} bytes cut by a crash, {} frames that were never \
+                 acknowledged as durable",
+                d.frames_lost
             )
             .unwrap_or_default();
         }

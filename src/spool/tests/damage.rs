@@ -5,6 +5,7 @@ use std::fs::{OpenOptions, read, remove_file};
 use std::os::unix::fs::FileExt;
 
 use super::*;
+use crate::spool::Durability;
 
 /// Changes bytes of a file.
 #[allow(clippy::disallowed_methods, reason = "the test is the damage")]
@@ -379,4 +380,22 @@ fn rule_21_a_frame_that_is_damaged_while_it_is_in_flight_does_not_hold_its_curso
     drop(c);
     let log = bench.crash();
     assert_eq!(drain(&mut cursor(&log, "c")).len(), 0);
+}
+
+#[test]
+fn rule_5_what_a_power_cut_took_out_of_an_unsynced_group_is_torn_and_no_damage() {
+    let mut bench = Bench::with(|o| o.log.durability = Durability::Os);
+    append(&bench.log(), 0..5, PAYLOAD);
+    crash(&mut bench);
+    let at = frame_at(&bench, 2);
+    overwrite(&bench.segments()[0], at, &[0; FRAME as usize]);
+    // Before an opening and after it.
+    for _ in 0..2 {
+        let found = bench.reader().verify(&mut |_, _| {}).unwrap().logs.remove(0);
+        assert!(found.damage.is_empty() && found.ledger_closes, "{found:?}");
+        assert_eq!((found.frames, found.torn.len()), (4, 1), "{found:?}");
+        assert_eq!((found.torn[0].offset, found.torn[0].bytes, found.torn[0].frames_lost), (at, FRAME, 1));
+        bench.open();
+        crash(&mut bench);
+    }
 }
