@@ -258,6 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "an operator's file")]
     async fn a_password_that_was_changed_is_not_remembered() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("htpasswd");

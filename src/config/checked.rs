@@ -44,6 +44,7 @@ impl Config {
 
 /// A receiver and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there are a few of them, made once")]
 pub enum Receiver {
     /// `kernel`.
     Kernel(kernel::Settings),

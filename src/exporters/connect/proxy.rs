@@ -34,6 +34,7 @@ pub(in crate::exporters) struct Connector {
 
 impl Connector {
     /// For HTTP: a proxy is sent requests to `http` URLs, and passes the bytes of `https` on.
+    #[cfg(feature = "agent")]
     pub(in crate::exporters) fn http(timeout: Duration) -> Self {
         Self::new(timeout, false)
     }
@@ -58,6 +59,7 @@ impl Connector {
     }
 
     /// What a proxy wants to see of who sends it a request to this URL.
+    #[cfg(feature = "agent")]
     pub(in crate::exporters) fn proxy_authorization(&self, url: &Uri) -> Option<HeaderValue> {
         if self.tunnels(url) { None } else { self.proxy(url)?.basic_auth().cloned() }
     }
@@ -171,7 +173,8 @@ impl Write for Stream {
     }
 }
 
-#[cfg(all(test, feature = "agent"))]
+#[cfg(test)]
+#[cfg(feature = "agent")]
 mod tests {
     use std::net::SocketAddr;
 
@@ -186,10 +189,10 @@ mod tests {
     use super::*;
 
     /// A proxy that says what it was asked, then answers it as the server would.
-    async fn proxy() -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    async fn proxy() -> (SocketAddr, mpsc::Receiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (heard, told) = mpsc::unbounded_channel();
+        let (heard, told) = mpsc::channel(16);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 loop {
@@ -201,7 +204,7 @@ mod tests {
                     if head.is_empty() {
                         break;
                     }
-                    heard.send(String::from_utf8(head).unwrap()).unwrap();
+                    heard.send(String::from_utf8(head).unwrap()).await.unwrap();
                     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
                 }
             }

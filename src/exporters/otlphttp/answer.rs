@@ -1,7 +1,7 @@
 //! What a backend's answer means for the records that were sent ("OTLP/HTTP Response" of the specification, and what
 //! stock backends mean by the statuses that it does not let a client retry).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use prost::Message;
@@ -30,7 +30,7 @@ impl Answer {
         let reason = self.reason();
         Err(match self.status.as_u16() {
             // 408 is the server's word that the request did not arrive in time: it was not judged.
-            408 | 429 | 502 | 503 | 504 => SendError::Retry { reason, after: self.retry_after(SystemTime::now()) },
+            408 | 429 | 502 | 503 | 504 => SendError::Retry { reason, after: self.retry_after() },
             400 => SendError::BadData { reason },
             413 => SendError::TooLarge { reason },
             _ => SendError::Refused { reason },
@@ -45,13 +45,15 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Seconds, or a date (RFC 9110, section 10.2.3).
-    fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+    /// Seconds, or a date (RFC 9110, section 10.2.3), by the server's own clock.
+    fn retry_after(&self) -> Option<Duration> {
         let value = self.header(header::RETRY_AFTER)?.trim();
-        match value.parse() {
-            Ok(seconds) => Some(Duration::from_secs(seconds)),
-            Err(_) => httpdate::parse_http_date(value).ok().map(|at| at.duration_since(now).unwrap_or_default()),
+        if let Ok(seconds) = value.parse() {
+            return Some(Duration::from_secs(seconds));
         }
+        let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
+        let (then, now) = (date(value)?, date(self.header(header::DATE)?)?);
+        Some(then.duration_since(now).unwrap_or_default())
     }
 
     /// The status, and what the body says: a `google.rpc.Status` in protobuf or JSON, or text.
@@ -127,12 +129,14 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let now = httpdate::parse_http_date("Mon, 30 Nov 2026 10:00:00 GMT").unwrap();
-        let after = |value| answer(503, &[(header::RETRY_AFTER, value)], b"").retry_after(now);
+        let now = (header::DATE, "Mon, 30 Nov 2026 10:00:00 GMT");
+        let after = |value| answer(503, &[(header::RETRY_AFTER, value), now.clone()], b"").retry_after();
         assert_eq!(after("7"), Some(Duration::from_secs(7)));
         assert_eq!(after("Mon, 30 Nov 2026 10:01:00 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(after("Mon, 30 Nov 2020 10:01:00 GMT"), Some(Duration::ZERO));
         assert_eq!(after("soon"), None);
+        let undated = answer(503, &[(header::RETRY_AFTER, "Mon, 30 Nov 2026 10:01:00 GMT")], b"");
+        assert_eq!(undated.retry_after(), None);
     }
 
     #[test]

@@ -63,6 +63,7 @@ async fn grpc_is_taken_over_tls_from_clients_that_are_known() {
 }
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "an operator's files")]
 async fn certificates_that_change_are_taken_and_broken_ones_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
