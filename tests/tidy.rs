@@ -43,6 +43,7 @@ const FILE_ACCESS: &[(&str, &str)] = &[
     ("src/spool/fs.rs", "owns every file call of the log"),
     ("src/exporters/file", "a file is what it exports to"),
     ("src/exporters/connect/tls.rs", "reads the PEM files that the config names"),
+    ("src/auth/watched.rs", "reads the files with credentials that the config names"),
     ("src/listen/tls.rs", "looks whether the PEM files that the config names changed"),
     ("src/config/", "reads configuration files"),
     ("src/listen/holder.rs", "reads /proc to name who holds a port"),

@@ -63,15 +63,16 @@ fn over_http_each_fault_has_its_status_and_says_what_to_do() {
     let good = request(&["good"]).encode_to_vec();
     let cut = &good[..good.len() - 3];
     let large = vec![0; (20 << 20) + 1];
-    let cases: [(&str, u16, &str, Answer); 13] = [
+    let cases: [(&str, u16, &str, Answer); 14] = [
         ("random bytes", 400, "", http("POST", "/v1/logs", PROTOBUF, b"\xff\xfe\xfd")),
         ("a cut message", 400, "", http("POST", "/v1/logs", PROTOBUF, cut)),
         ("no gzip", 400, "gzip", http("POST", "/v1/logs", GZIP, b"not gzip")),
         ("half a gzip", 400, "gzip", http("POST", "/v1/logs", GZIP, &gzip(&good)[..20])),
-        ("JSON", 415, "application/x-protobuf", http("POST", "/v1/logs", "Content-Type: application/json\r\n", b"{}")),
+        ("half of JSON", 400, "line 1", http("POST", "/v1/logs", "Content-Type: application/json\r\n", b"{")),
         ("a form", 415, "application/x-protobuf", http("POST", "/v1/logs", "Content-Type: a/b\r\n", &good)),
         ("no type", 415, "application/x-protobuf", http("POST", "/v1/logs", "", &good)),
-        ("zstd", 415, "gzip", http("POST", "/v1/logs", &GZIP.replace("gzip", "zstd"), &good)),
+        ("no zstd", 400, "zstd", http("POST", "/v1/logs", &GZIP.replace("gzip", "zstd"), &good)),
+        ("brotli", 415, "gzip", http("POST", "/v1/logs", &GZIP.replace("gzip", "br"), &good)),
         ("a wrong path", 404, "/v1/logs", http("POST", "/v1/log", PROTOBUF, &good)),
         ("a signal without pipeline", 404, "service.pipelines", http("POST", "/v1/traces", PROTOBUF, &[])),
         ("a wrong method", 405, "POST", http("GET", "/v1/logs", PROTOBUF, &[])),

@@ -69,7 +69,7 @@ fn verify_has_the_documented_shape_beside_an_agent_and_after_it() {
         has_keys(&found, "ok logs");
         assert_eq!(found["ok"], true);
         let log = found["logs"].as_array().unwrap().iter().find(|log| log["name"] == "logs").unwrap();
-        has_keys(log, "name frames bytes damage ledger_closes");
+        has_keys(log, "name frames bytes damage torn ledger_closes");
         assert_eq!((&log["damage"], &log["ledger_closes"]), (&serde_json::json!([]), &true.into()));
         log["frames"].as_u64().unwrap()
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
@@ -60,7 +60,7 @@ impl Connector {
 
     /// What a proxy wants to see of who sends it a request to this URL.
     #[cfg(feature = "agent")]
-    pub(in crate::exporters) fn proxy_authorization(&self, url: &Uri) -> Option<HeaderValue> {
+    pub(in crate::exporters) fn proxy_authorization(&self, url: &Uri) -> Option<http::HeaderValue> {
         if self.tunnels(url) { None } else { self.proxy(url)?.basic_auth().cloned() }
     }
 
