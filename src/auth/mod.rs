@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 pub use client::{Client, ClientSettings};
 #[cfg(feature = "agent")]
-pub use server::{Denied, Server, ServerSettings, hash_is_known};
+pub use server::{Denied, Server, ServerSettings, Unknown, hash_is_known};
 
 /// Text that nothing prints.
 #[derive(Clone, PartialEq, Eq)]

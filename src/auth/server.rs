@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +11,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::watched::Watched;
 use super::{Bearer, Source};
@@ -28,6 +30,15 @@ pub enum ServerSettings {
     },
 }
 
+/// Why a client is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is not who may send.
+    Denied(Denied),
+    /// Too many passwords are being checked: it may come again.
+    Busy,
+}
+
 /// A client is not who may send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
@@ -40,7 +51,9 @@ pub struct Denied {
 /// Passwords that were checked are remembered for so many users.
 const MAX_REMEMBERED: usize = 1024;
 /// Password hashes that are computed at once: each takes a processor for a tenth of a second.
-const MAX_HASHING: usize = 2;
+const MAX_HASHING: usize = 1;
+/// How long a request waits for its turn; then it is asked to come again.
+const HASHING_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is checked when there is no such user, so that an answer does not tell who is one.
 const NOBODY: &str = "$2b$10$CwTycUXWue0Thq9StjUM0uJ8eJIZ6o5Z6w4b3p6r8eVxJ7n5uXo9W";
 
@@ -51,7 +64,7 @@ pub struct Server {
     /// Keyed hashes of credentials that were right, with the line that they were checked against.
     remembered: Mutex<HashMap<Key, String>>,
     keys: [RandomState; 2],
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
 }
 
 /// A keyed hash of user and password.
@@ -85,25 +98,25 @@ impl Server {
             kind,
             remembered: Mutex::default(),
             keys: [RandomState::new(), RandomState::new()],
-            hashing: Semaphore::new(MAX_HASHING),
+            hashing: Arc::new(Semaphore::new(MAX_HASHING)),
         })
     }
 
     /// Judges a request by its headers.
     ///
     /// # Errors
-    /// [`Denied`], with what to answer.
-    pub async fn check(&self, headers: &HeaderMap) -> Result<(), Denied> {
+    /// [`Unknown`], with what to answer.
+    pub async fn check(&self, headers: &HeaderMap) -> Result<(), Unknown> {
         match &self.kind {
-            Kind::Bearer(bearer, tokens) => bearer_is_right(bearer, tokens, headers),
+            Kind::Bearer(bearer, tokens) => bearer_is_right(bearer, tokens, headers).map_err(Unknown::Denied),
             Kind::Basic(lists) => self.password_is_right(lists, headers).await,
         }
     }
 
-    async fn password_is_right(&self, lists: &[Watched], headers: &HeaderMap) -> Result<(), Denied> {
-        let denied = |message: &str| Denied {
-            message: message.to_owned(),
-            challenge: "Basic realm=\"tidegate\", charset=\"UTF-8\"".to_owned(),
+    async fn password_is_right(&self, lists: &[Watched], headers: &HeaderMap) -> Result<(), Unknown> {
+        let denied = |message: &str| {
+            let challenge = "Basic realm=\"tidegate\", charset=\"UTF-8\"".to_owned();
+            Unknown::Denied(Denied { message: message.to_owned(), challenge })
         };
         let (user, password) = basic(headers).ok_or_else(|| denied("user and password are needed (basic)"))?;
         let line = lists.iter().find_map(|list| line_of(&list.text().ok()?, &user));
@@ -113,9 +126,14 @@ impl Server {
         if line.is_some() && self.remembered().get(&key) == line.as_ref() {
             return Ok(());
         }
-        let turn = self.hashing.acquire().await;
-        let is_right = tokio::task::spawn_blocking(move || matches(&password, &hash)).await.unwrap_or(false);
-        drop(turn);
+        let turn = timeout(HASHING_TIMEOUT, Arc::clone(&self.hashing).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(Unknown::Busy) };
+        let hashing = tokio::task::spawn_blocking(move || {
+            // Kept to the end: a client that hangs up does not end the work.
+            let _turn = turn;
+            matches(&password, &hash)
+        });
+        let is_right = hashing.await.unwrap_or(false);
         let Some(line) = line.filter(|_| is_right) else { return Err(denied("wrong user or password")) };
         let mut remembered = self.remembered();
         if remembered.len() >= MAX_REMEMBERED {
@@ -172,7 +190,7 @@ fn matches(password: &str, hash: &str) -> bool {
         // What is no bcrypt hash after all has no password.
         bcrypt::verify(password, hash).unwrap_or(false)
     } else {
-        hash_is_known(hash) && bool::from(password.as_bytes().ct_eq(hash.as_bytes()))
+        !hash.is_empty() && hash_is_known(hash) && bool::from(password.as_bytes().ct_eq(hash.as_bytes()))
     }
 }
 
@@ -205,6 +223,13 @@ mod tests {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())])
     }
 
+    fn denied(checked: Result<(), Unknown>) -> Denied {
+        match checked {
+            Err(Unknown::Denied(denied)) => denied,
+            other => panic!("not denied: {other:?}"),
+        }
+    }
+
     fn basic_header(user: &str, password: &str) -> HeaderMap {
         let client = Client::new(ClientSettings::Basic { user: text(user), password: text(password) });
         HeaderMap::from_iter([client.header().unwrap()])
@@ -220,11 +245,11 @@ mod tests {
             server.check(&headers("authorization", value)).await.unwrap();
         }
         for value in ["Bearer three", "Bearer on", "Bearer ", "one", "Basic one"] {
-            let denied = server.check(&headers("authorization", value)).await.unwrap_err();
+            let denied = denied(server.check(&headers("authorization", value)).await);
             assert_eq!(denied.challenge, "Bearer realm=\"tidegate\"");
             assert!(!denied.message.contains("one"), "{denied:?}");
         }
-        assert!(server.check(&HeaderMap::new()).await.unwrap_err().message.contains("a token is needed"));
+        assert!(denied(server.check(&HeaderMap::new()).await).message.contains("a token is needed"));
     }
 
     #[tokio::test]
@@ -238,21 +263,27 @@ mod tests {
     #[tokio::test]
     async fn passwords_are_checked_against_htpasswd() {
         let hash = bcrypt::hash("right", 4).unwrap();
-        let list = format!("# users\nann:{hash}\nbob:plain\nold:$apr1$x$y\nsha:{{SHA}}x\n");
+        let list = format!("# users\nann:{hash}\nbob:plain\nold:$apr1$x$y\nsha:{{SHA}}x\nnil:\n");
         let server = Server::new(ServerSettings::Basic { inline: Some(text(&list)), file: None }).unwrap();
         // Twice: the second time it is remembered.
         for _ in 0..2 {
             server.check(&basic_header("ann", "right")).await.unwrap();
         }
         server.check(&basic_header("bob", "plain")).await.unwrap();
-        for (user, password) in
-            [("ann", "wrong"), ("ann", ""), ("eve", "right"), ("old", "$apr1$x$y"), ("sha", "{SHA}x"), ("", "")]
-        {
-            let denied = server.check(&basic_header(user, password)).await.unwrap_err();
+        for (user, password) in [
+            ("ann", "wrong"),
+            ("ann", ""),
+            ("eve", "right"),
+            ("old", "$apr1$x$y"),
+            ("sha", "{SHA}x"),
+            ("nil", ""),
+            ("", ""),
+        ] {
+            let denied = denied(server.check(&basic_header(user, password)).await);
             assert_eq!(denied.message, "wrong user or password", "{user}");
         }
         for value in ["Basic", "Basic !!!", "Bearer x", "Basic eA=="] {
-            let denied = server.check(&headers("authorization", value)).await.unwrap_err();
+            let denied = denied(server.check(&headers("authorization", value)).await);
             assert!(denied.message.contains("are needed"), "{value}");
         }
     }
@@ -272,6 +303,23 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let error = Server::new(ServerSettings::Basic { inline: None, file: Some(file) }).unwrap_err();
         assert!(error.contains("htpasswd"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_client_that_hangs_up_keeps_its_turn_until_its_hash_is_done() {
+        let hash = bcrypt::hash("right", 10).unwrap();
+        let settings = ServerSettings::Basic { inline: Some(text(&format!("ann:{hash}"))), file: None };
+        let server = Arc::new(Server::new(settings).unwrap());
+        let (asked, headers) = (Arc::clone(&server), basic_header("ann", "wrong"));
+        let asking = tokio::spawn(async move { asked.check(&headers).await });
+        while server.hashing.available_permits() == MAX_HASHING {
+            assert!(!asking.is_finished());
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        assert_eq!(server.hashing.available_permits(), 0, "the hash is still being computed");
+        server.check(&basic_header("ann", "right")).await.unwrap();
     }
 
     #[test]

@@ -68,9 +68,9 @@ impl Watched {
                 *seen = Some(Seen { text: Arc::clone(&text), stamp, looked_at: Instant::now() });
                 Ok(text)
             }
+            // Tried again at the next look: what is wrong may be a right that is given in a moment.
             (Err(error), Some(seen)) => {
                 tracing::error!(path = %path.display(), %error, "credentials cannot be read; the old ones go on");
-                seen.stamp = stamp;
                 Ok(Arc::clone(&seen.text))
             }
             (Err(error), None) => Err(format!("credentials {}: {error}", path.display())),

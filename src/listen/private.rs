@@ -31,6 +31,34 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Whether a socket may be put there: nothing is there, or one that nobody listens on any more.
+///
+/// # Errors
+/// Already in use when somebody may listen there, or when it is no socket.
+pub fn is_free(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let in_use = |why: &str| Err(io::Error::new(io::ErrorKind::AddrInUse, why.to_owned()));
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(found) if !found.file_type().is_socket() => return in_use("there is a file that is no socket"),
+        Ok(_) => {}
+    }
+    match connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => in_use(&format!("a socket is there, and whether somebody listens cannot be seen: {error}")),
+        Ok(_) => in_use("another process listens there"),
+    }
+}
+
+/// Which file stands there: device and inode.
+#[must_use]
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
 /// Connects to such a socket.
 ///
 /// # Errors

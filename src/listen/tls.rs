@@ -48,6 +48,8 @@ struct Current {
     /// How the files looked when they were read.
     seen: Vec<Option<(SystemTime, u64)>>,
     looked_at: Instant,
+    /// What was wrong at the last look, so that it is told once.
+    told: Option<String>,
 }
 
 impl Certificates {
@@ -59,7 +61,7 @@ impl Certificates {
         // Looked at before they are read: a change in between is seen at the next look.
         let seen = settings.look();
         let config = Arc::new(settings.config(protocols)?);
-        let current = Mutex::new(Current { config, seen, looked_at: Instant::now() });
+        let current = Mutex::new(Current { config, seen, looked_at: Instant::now(), told: None });
         Ok(Self { settings, protocols, current })
     }
 
@@ -75,11 +77,15 @@ impl Certificates {
                 match self.settings.config(self.protocols) {
                     Ok(config) => {
                         tracing::info!(cert_file = %self.settings.cert_file.display(), "certificates were read again");
-                        current.config = Arc::new(config);
+                        (current.config, current.seen, current.told) = (Arc::new(config), seen, None);
                     }
-                    Err(error) => tracing::error!(%error, "new certificates cannot be used; the old ones go on"),
+                    // Tried again at the next look: what is wrong may be a right that is given in a moment.
+                    Err(error) if current.told.as_ref() == Some(&error.to_string()) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "new certificates cannot be used; the old ones go on");
+                        current.told = Some(error.to_string());
+                    }
                 }
-                current.seen = seen;
             }
         }
         TlsAcceptor::from(Arc::clone(&current.config))

@@ -40,8 +40,11 @@ impl Receivers {
             if let Some(intake) = intakes.get(&id) {
                 let server = bound.serve(intake.clone(), stop.requested());
                 servers.spawn(async move {
-                    if let Err(error) = server.await {
-                        tracing::error!(receiver = %id, %error, "the receiver ended");
+                    // On a task of its own, so that a panic is told when it happens.
+                    match tokio::spawn(server).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => tracing::error!(receiver = %id, %error, "the receiver ended"),
+                        Err(error) => tracing::error!(receiver = %id, %error, "the receiver ended badly"),
                     }
                 });
             }

@@ -58,7 +58,7 @@ pub(super) fn basic(fields: &mut Fields<'_, '_, '_>) -> Option<Authenticator> {
     let server = fields.optional("htpasswd", |fields| {
         let inline = fields.get("inline", text);
         for line in inline.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty()) {
-            let is_known = line.split_once(':').is_some_and(|(_, hash)| hash_is_known(hash));
+            let is_known = line.split_once(':').is_some_and(|(_, hash)| !hash.is_empty() && hash_is_known(hash));
             if !line.starts_with('#') && !is_known {
                 let problem = Problem::new("a line has no `user:hash` with a hash of bcrypt's")
                     .suggest("make it with `htpasswd -nB USER`");
@@ -68,6 +68,11 @@ pub(super) fn basic(fields: &mut Fields<'_, '_, '_>) -> Option<Authenticator> {
         }
         let inline = inline.map(|text| Source::Text(Secret(text)));
         let file = fields.get("file", path).map(Source::File);
+        if inline.is_none() && file.is_none() {
+            let problem = Problem::new("there is neither `inline` nor `file`").suggest("name the users");
+            let (at, path) = (fields.at(), fields.path().to_owned());
+            fields.check.fault(Some(at), &path, problem);
+        }
         ServerSettings::Basic { inline, file }
     });
     let client = fields.optional("client_auth", |fields| {

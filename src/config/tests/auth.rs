@@ -83,6 +83,10 @@ fn authenticators_without_what_they_need() {
     let md5 = "basicauth: { htpasswd: { inline: 'ann:$apr1$x$y' } }";
     let message = "a line has no `user:hash` with a hash of bcrypt's";
     refuse(md5, "basicauth", &format!("{path}.htpasswd.inline"), message, "htpasswd -nB");
+    let nobody = "basicauth: { htpasswd: {} }";
+    refuse(nobody, "basicauth", &format!("{path}.htpasswd"), "there is neither `inline` nor `file`", "users");
+    let empty = "basicauth: { htpasswd: { inline: 'ann:' } }";
+    refuse(empty, "basicauth", &format!("{path}.htpasswd.inline"), message, "htpasswd -nB");
     let nameless = "basicauth: { client_auth: { password: x } }";
     refuse(nameless, "basicauth", &format!("{path}.client_auth.username"), "`username` is missing", "");
 }

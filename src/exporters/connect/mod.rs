@@ -10,7 +10,7 @@ pub use tls::Tls;
 
 use std::time::Duration;
 
-/// The longest time that one attempt to connect, TLS included, may take.
+/// The longest time that one attempt to connect may take; over gRPC, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A lost peer is noticed within this time while a request waits for its answer.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);

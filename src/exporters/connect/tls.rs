@@ -51,11 +51,12 @@ fn pem(key: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
 
 #[cfg(feature = "agent")]
 impl Pem {
-    /// The settings of a client. Which protocols it offers is for the caller to add.
+    /// The settings of a client, which needs somebody to trust when it is used. Which protocols it offers is for the
+    /// caller to add.
     ///
     /// # Errors
     /// [`SetupError::Tls`] when there is nothing usable in the files, or no authority to trust.
-    pub(in crate::exporters) fn client(self) -> Result<rustls::ClientConfig, SetupError> {
+    pub(in crate::exporters) fn client(self, is_used: bool) -> Result<rustls::ClientConfig, SetupError> {
         use rustls::pki_types::pem::PemObject;
         use rustls::pki_types::{CertificateDer, PrivateKeyDer};
         let wrong = |what: &str, error: &dyn std::fmt::Display| SetupError::Tls(format!("{what}: {error}"));
@@ -73,7 +74,7 @@ impl Pem {
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             }
         }
-        if roots.is_empty() {
+        if roots.is_empty() && is_used {
             return Err(SetupError::Tls(
                 "there is no certificate of an authority to trust; name one as ca_file".into(),
             ));

@@ -31,10 +31,20 @@ impl Answer {
         Err(match self.status.as_u16() {
             // 408 is the server's word that the request did not arrive in time: it was not judged.
             408 | 429 | 502 | 503 | 504 => SendError::Retry { reason, after: self.retry_after() },
+            // A plain request at a port of TLS: the records have no part in it.
+            400 if self.wants_tls() => SendError::Refused { reason },
             400 => SendError::BadData { reason },
             413 => SendError::TooLarge { reason },
             _ => SendError::Refused { reason },
         })
+    }
+
+    /// What Go's server and nginx say to plain HTTP at a port of HTTPS.
+    fn wants_tls(&self) -> bool {
+        let said = String::from_utf8_lossy(&self.body[..self.body.len().min(4096)]).to_ascii_lowercase();
+        ["http request to an https server", "plain http request was sent to https port"]
+            .iter()
+            .any(|s| said.contains(s))
     }
 
     fn is_json(&self) -> bool {
@@ -108,6 +118,8 @@ mod tests {
             assert_eq!(kind(status), "refused", "{status}");
         }
         assert_eq!((kind(400), kind(413)), ("bad data", "too large"));
+        let go = b"Client sent an HTTP request to an HTTPS server.\n";
+        assert!(matches!(answer(400, &[], go).judge(5), Err(SendError::Refused { .. })));
         assert!(answer(202, &[], b"").judge(5).is_ok());
     }
 

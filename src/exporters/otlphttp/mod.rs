@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
@@ -31,6 +31,8 @@ pub use settings::{Compression, Encoding, Endpoints, Settings};
 const MAX_RESPONSE: usize = 4 << 20;
 /// Of an error the beginning is enough.
 const MAX_ERROR: usize = 64 << 10;
+/// How long an answer's body may take after its head.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that nothing was sent over for this long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -84,7 +86,8 @@ impl OtlpHttp {
         }
     }
 
-    async fn post(&self, target: &Target, body: Bytes) -> Result<Answer, String> {
+    /// Sends a request; the head of its answer, the body still to come.
+    async fn post(&self, target: &Target, body: Bytes) -> Result<Response<Incoming>, String> {
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = target.url.clone();
@@ -93,17 +96,12 @@ impl OtlpHttp {
             let (name, value) = auth.header()?;
             request.headers_mut().insert(name, value);
         }
-        let response = self.client.request(request).await.map_err(|error| {
+        self.client.request(request).await.map_err(|error| {
             let reason = causes(&error);
             // With TLS 1.3 the server's word about it comes after the handshake, and is lost with the connection.
             let is_unnamed = target.url.scheme_str() == Some("https") && self.settings.tls.cert_file.is_none();
             if is_unnamed && !error.is_connect() { format!("{reason}{WITHOUT_CERTIFICATE}") } else { reason }
-        })?;
-        let (head, mut body) = response.into_parts();
-        let limit = if head.status.is_success() { MAX_RESPONSE } else { MAX_ERROR };
-        // The status alone says what became of the records: a body that breaks off takes nothing back.
-        let body = read(&mut body, limit).await;
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        })
     }
 }
 
@@ -124,14 +122,16 @@ impl Sink for OtlpHttp {
             tokio::time::timeout(timeout, post).await.unwrap_or_else(late)
         };
         match answer {
-            Ok(answer) => answer.judge(items),
+            Ok(answer) => read_answer(answer).await.judge(items),
             Err(reason) => Err(SendError::Retry { reason, after: None }),
         }
     }
 }
 
 fn with_tls(settings: &Settings, connector: Connector) -> Result<HttpsConnector<Connector>, SetupError> {
-    let builder = HttpsConnectorBuilder::new().with_tls_config(settings.tls.read()?.client()?).https_or_http();
+    let builder = HttpsConnectorBuilder::new()
+        .with_tls_config(settings.tls.read()?.client(settings.endpoints.any_is_https())?)
+        .https_or_http();
     let builder = match &settings.tls.server_name_override {
         None => builder,
         Some(name) => {
@@ -168,9 +168,20 @@ fn target(url: &str, settings: &Settings, connector: &Connector) -> Result<Targe
     Ok(Target { url: uri, headers })
 }
 
-/// Reads a body as far as it comes, up to a limit.
-async fn read(body: &mut Incoming, limit: usize) -> Vec<u8> {
+/// The whole answer. The status alone says what became of the records: a body that breaks off or does not come takes
+/// nothing back.
+async fn read_answer(response: Response<Incoming>) -> Answer {
+    let (head, mut body) = response.into_parts();
+    let limit = if head.status.is_success() { MAX_RESPONSE } else { MAX_ERROR };
     let mut bytes = Vec::new();
+    if tokio::time::timeout(BODY_TIMEOUT, read(&mut body, limit, &mut bytes)).await.is_err() {
+        tracing::debug!(status = %head.status, "an answer's body did not come to its end");
+    }
+    Answer { status: head.status, headers: head.headers, body: bytes }
+}
+
+/// Reads a body as far as it comes, up to a limit.
+async fn read(body: &mut Incoming, limit: usize, bytes: &mut Vec<u8>) {
     while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         let Ok(data) = frame.into_data() else { continue };
         bytes.extend_from_slice(&data[..data.len().min(limit - bytes.len())]);
@@ -178,7 +189,6 @@ async fn read(body: &mut Incoming, limit: usize) -> Vec<u8> {
             break;
         }
     }
-    bytes
 }
 
 #[cfg(test)]

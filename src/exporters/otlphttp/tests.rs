@@ -47,7 +47,9 @@ async fn answer(
     script: Script,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, mut body) = request.into_parts();
-    let body = read(&mut body, usize::MAX).await;
+    let mut bytes = Vec::new();
+    read(&mut body, usize::MAX, &mut bytes).await;
+    let body = bytes;
     heard.lock().unwrap().push((head.uri.to_string(), head.headers, body));
     Ok(script.lock().unwrap().pop_front().unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 use crate::otlp::wire::{Wire, put_varint};
 
 /// How much more is asked for at once, in bytes.
-const STEP: usize = 64 << 10;
+const STEP: usize = 4 << 10;
 
 /// Protobuf bytes that are being written.
 pub(super) struct Encoder<'r> {
@@ -91,10 +91,14 @@ impl<'r> Encoder<'r> {
         if needed <= self.granted {
             return Ok(());
         }
-        let wanted = needed.max(self.granted + self.granted / 2).next_multiple_of(STEP);
+        let mut wanted = needed.max(self.granted + self.granted / 2).next_multiple_of(STEP);
+        // Ahead of the need where that may be, else what is needed.
         if !(self.may_hold)(wanted) {
-            self.is_refused = true;
-            return Err(NoRoom);
+            wanted = needed;
+            if !(self.may_hold)(needed) {
+                self.is_refused = true;
+                return Err(NoRoom);
+            }
         }
         self.bytes.reserve_exact(wanted - self.bytes.len());
         self.granted = wanted;

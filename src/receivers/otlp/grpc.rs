@@ -13,6 +13,7 @@ use super::inflate::{self, Encoding};
 use super::receive::{BodyReader, Format, Receive, Received};
 use super::refusal::{Class, Refusal};
 use super::reply::Reply;
+use crate::auth::Unknown;
 use crate::otlp::Signal;
 
 const ENCODING: &str = "grpc-encoding";
@@ -60,8 +61,10 @@ async fn export(receive: &Receive, request: Request<Incoming>) -> Result<(), Sta
     let Some(signal) = signal else {
         return Err(Status::unimplemented(format!("unknown method {path}")));
     };
-    if let Err(denied) = receive.authenticate(request.headers()).await {
-        return Err(Status::unauthenticated(denied.message));
+    match receive.authenticate(request.headers()).await {
+        Ok(()) => {}
+        Err(Unknown::Denied(denied)) => return Err(Status::unauthenticated(denied.message)),
+        Err(Unknown::Busy) => return Err(status(&Refusal::BusyWithPasswords)),
     }
     if !receive.intake.accepts(signal) {
         return Err(status(&Refusal::NoPipeline(signal)));
@@ -96,7 +99,7 @@ async fn message(receive: &Receive, body: Incoming, encoding: Encoding) -> Resul
         _ => return Err(Refusal::Framing("unknown flags before the message")),
     };
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-    let permit = receive.admit(length, encoding).await?;
+    let permit = receive.admit(length, encoding, Format::Protobuf).await?;
     let mut bytes = Vec::with_capacity(length);
     bytes.extend_from_slice(&head[PREFIX..]);
     drop(head);

@@ -10,7 +10,7 @@ use super::inflate::{self, Encoding};
 use super::receive::{BodyReader, Format, Receive, Received};
 use super::refusal::{Class, Refusal};
 use super::reply::Reply;
-use crate::auth::Denied;
+use crate::auth::{Denied, Unknown};
 use crate::otlp::Signal;
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -33,7 +33,10 @@ pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Resp
 }
 
 async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Result<Format, Rejection> {
-    receive.authenticate(&head.headers).await.map_err(Rejection::Denied)?;
+    receive.authenticate(&head.headers).await.map_err(|unknown| match unknown {
+        Unknown::Denied(denied) => Rejection::Denied(denied),
+        Unknown::Busy => Refusal::BusyWithPasswords.into(),
+    })?;
     let wanted = check(receive, head)?;
     let received = read(receive, body, &wanted).await?;
     receive.store(wanted.signal, received).await?;
@@ -118,7 +121,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> std::borrow::Cow<'_, s
 /// Reads a body whose length need not be known: memory is admitted for what is announced, then for what comes.
 async fn read(receive: &Receive, body: &mut BodyReader, wanted: &Wanted) -> Result<Received, Refusal> {
     let announced = body.announced();
-    let mut permit = receive.admit(announced, wanted.encoding).await?;
+    let mut permit = receive.admit(announced, wanted.encoding, wanted.format).await?;
     let mut bytes = Vec::with_capacity(announced);
     while let Some(data) = body.next().await? {
         let length = bytes.len() + data.len();

@@ -21,8 +21,13 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
-    /// Completes when there was no request for `limit`, twice that at most after the last one.
-    pub(super) async fn idle(&self, limit: Duration) {
+    /// Completes when the first request did not come within `first`, or there was none for `limit`, twice that at
+    /// most after the last one.
+    pub(super) async fn idle(&self, first: Duration, limit: Duration) {
+        tokio::time::sleep(first.min(limit)).await;
+        if self.begun.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         loop {
             let begun = self.begun.load(Ordering::Relaxed);
             tokio::time::sleep(limit).await;

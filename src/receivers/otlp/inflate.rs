@@ -35,6 +35,11 @@ pub(super) struct Cap {
     pub(super) ratio: usize,
 }
 
+/// What a body of this size may inflate to.
+pub(super) fn most_by_ratio(compressed: usize, ratio: usize) -> usize {
+    compressed.saturating_mul(ratio).max(RATIO_FREE)
+}
+
 impl Encoding {
     /// The encoding with this name, in any case; no name is no compression.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -85,7 +90,7 @@ impl Encoding {
                 Box::new(decoder)
             }
         };
-        let by_ratio = body.len().saturating_mul(cap.ratio).max(RATIO_FREE);
+        let by_ratio = most_by_ratio(body.len(), cap.ratio);
         let mut out = Vec::with_capacity(self.claimed_size(body).min(cap.size).min(by_ratio));
         let mut chunk = [0; 16 << 10];
         loop {

@@ -26,10 +26,9 @@ impl Taken {
 
     /// A socket in the file system. One that nobody answers at is replaced.
     pub(super) fn unix(path: &Path) -> io::Result<Self> {
-        if listen::private::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
-        }
-        Ok(Self::Unix(listen::private::listen(path)?, SocketFile(path.to_owned())))
+        listen::private::is_free(path)?;
+        let listener = listen::private::listen(path)?;
+        Ok(Self::Unix(listener, SocketFile { path: path.to_owned(), identity: listen::private::identity(path) }))
     }
 
     /// The port; none of a socket in the file system.
@@ -44,7 +43,7 @@ impl Taken {
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Tcp(listener) => listener.local_addr().map_or_else(|error| error.to_string(), |a| a.to_string()),
-            Self::Unix(_, file) => format!("unix:{}", file.0.display()),
+            Self::Unix(_, file) => format!("unix:{}", file.path.display()),
         }
     }
 
@@ -58,11 +57,17 @@ impl Taken {
 
 /// The name of a socket in the file system: it goes with the socket.
 #[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Which file it is: another process may have put its own there since.
+    identity: Option<(u64, u64)>,
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        listen::private::remove(&self.0);
+        if self.identity.is_some() && listen::private::identity(&self.path) == self.identity {
+            listen::private::remove(&self.path);
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::admission::{Admission, Permit};
-use super::inflate::{Cap, Encoding};
+use super::inflate::{self, Cap, Encoding};
 use super::refusal::Refusal;
 use super::settings::Limits;
-use crate::auth::{self, Denied};
+use crate::auth::{self, Unknown};
 use crate::otlp::json::{self, Unreadable};
 use crate::otlp::{self, Signal};
 use crate::receivers::Intake;
@@ -23,6 +23,8 @@ const MAX_DISCARD: usize = 64 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bodies above this are checked and inflated on a thread of their own, so that others need not wait.
 const LARGE: usize = 64 << 10;
+/// The same for compressed ones, which may become much more.
+const LARGE_COMPRESSED: usize = 4 << 10;
 
 /// What requests are received into, and under which limits.
 #[derive(Debug, Clone)]
@@ -55,7 +57,7 @@ pub(super) enum Format {
 
 impl Receive {
     /// Whether a client may send, by the headers of its request.
-    pub(super) async fn authenticate(&self, headers: &http::HeaderMap) -> Result<(), Denied> {
+    pub(super) async fn authenticate(&self, headers: &http::HeaderMap) -> Result<(), Unknown> {
         match &self.auth {
             None => Ok(()),
             Some(auth) => auth.check(headers).await,
@@ -67,12 +69,14 @@ impl Receive {
     }
 
     /// Waits for the memory that a body of this size needs.
-    pub(super) async fn admit(&self, bytes: usize, encoding: Encoding) -> Result<Permit, Refusal> {
+    pub(super) async fn admit(&self, bytes: usize, encoding: Encoding, format: Format) -> Result<Permit, Refusal> {
         if bytes > self.limit {
             return Err(self.too_large());
         }
+        // JSON is held beside the protobuf that it becomes, as a rule no larger.
+        let held = if format == Format::Json { bytes.saturating_mul(2) } else { bytes };
         if encoding.is_identity() {
-            self.in_time(self.admission.admit_message(bytes)).await
+            self.in_time(self.admission.admit_message(held)).await
         } else {
             self.in_time(self.admission.admit_compressed(bytes)).await
         }
@@ -92,11 +96,13 @@ impl Receive {
         let message = if received.encoding.is_identity() {
             None
         } else {
-            let claimed = received.encoding.claimed_size(&received.bytes).min(self.limit);
+            let by_ratio = inflate::most_by_ratio(received.bytes.len(), self.limits.max_ratio);
+            let claimed = received.encoding.claimed_size(&received.bytes).min(self.limit).min(by_ratio);
             Some(self.in_time(self.admission.admit_message(claimed)).await?)
         };
         let receive = self.clone();
-        let is_long = received.bytes.len() > LARGE;
+        let large = if received.encoding.is_identity() { LARGE } else { LARGE_COMPRESSED };
+        let is_long = received.bytes.len() > large;
         let (items, message, _permit) = off_the_loop(is_long, move || receive.open(signal, received, message)).await?;
         if items > 0 {
             let until = std::time::Instant::now() + self.limits.room_timeout;
@@ -160,12 +166,13 @@ async fn off_the_loop<T: Send + 'static>(
 pub(super) struct BodyReader {
     body: Incoming,
     patience: Duration,
-    deadline: Instant,
+    /// Set when the first piece is asked for: who waits for memory before is not slow.
+    deadline: Option<Instant>,
 }
 
 impl BodyReader {
     pub(super) fn new(body: Incoming, patience: Duration) -> Self {
-        Self { body, patience, deadline: Instant::now() + patience }
+        Self { body, patience, deadline: None }
     }
 
     /// The length that the sender announced; 0 when it did not.
@@ -176,7 +183,8 @@ impl BodyReader {
     /// Reads on and forgets, so that a sender who has not finished yet comes to read the answer: closing the
     /// connection in its face would often lose it.
     pub(super) async fn discard(&mut self) {
-        self.deadline = self.deadline.min(Instant::now() + DISCARD_TIMEOUT);
+        let soon = Instant::now() + DISCARD_TIMEOUT;
+        self.deadline = Some(self.deadline.map_or(soon, |deadline| deadline.min(soon)));
         let mut left = MAX_DISCARD;
         while let Ok(Some(data)) = self.next().await
             && left > data.len()
@@ -189,7 +197,8 @@ impl BodyReader {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
-            let Ok(frame) = timeout_at(self.deadline, frame).await else {
+            let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.patience);
+            let Ok(frame) = timeout_at(deadline, frame).await else {
                 return Err(Refusal::Slow(self.patience));
             };
             match frame.transpose().map_err(Refusal::Broken)? {

@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     /// The memory for requests in flight is taken.
     #[error("too many bytes are in flight; send again later")]
     Busy,
+    #[error("too many passwords are being checked; send again later")]
+    BusyWithPasswords,
     #[error("the body did not arrive within {} s", .0.as_secs())]
     Slow(Duration),
     #[error("the body ended early: {0}")]
@@ -64,7 +66,7 @@ impl Refusal {
             Self::NoPipeline(_) => Class::NoPipeline,
             Self::Busy => Class::Full(RETRY_AFTER),
             Self::Slow(_) | Self::Broken(_) => Class::Timeout,
-            Self::Panicked => Class::Unavailable(RETRY_AFTER),
+            Self::BusyWithPasswords | Self::Panicked => Class::Unavailable(RETRY_AFTER),
             Self::Log(error) if error.is_too_large() => Class::TooLarge,
             Self::Log(error) => {
                 let after = error.retry_after().unwrap_or(RETRY_AFTER);

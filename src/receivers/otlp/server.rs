@@ -28,6 +28,8 @@ use crate::listen::tls::Certificates;
 const STREAM_WINDOW: u32 = 64 << 10;
 /// An HTTP/2 peer that is silent is asked whether it is there, and left when it does not answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+/// HTTP/1 needs as much to read at all; larger heads are refused after they were read.
+const MIN_BUFFER: usize = 16 << 10;
 /// How long accepting pauses after it failed, for want of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -123,31 +125,52 @@ impl Terms {
         let activity = Arc::new(Activity::default());
         let service = {
             let activity = Arc::clone(&activity);
-            service_fn(move |request| {
-                let (request_in_flight, answer) = (activity.begin(), handler(request));
+            let most = self.limits.max_header_bytes as usize;
+            service_fn(move |request: Request<Incoming>| {
+                let answer = (head_size(&request) <= most).then(|| handler(request));
+                let request_in_flight = activity.begin();
                 async move {
-                    let answer = answer.await;
+                    let answer = match answer {
+                        Some(answer) => answer.await,
+                        None => too_large_a_head(),
+                    };
                     drop(request_in_flight);
                     Ok::<_, Infallible>(answer)
                 }
             })
         };
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
-        let mut idle = pin!(activity.idle(self.limits.idle_timeout));
-        let mut is_ending = false;
-        let ended = loop {
-            tokio::select! {
-                ended = connection.as_mut() => break ended,
-                () = &mut idle, if !is_ending => {}
-                _ = self.stopped.changed(), if !is_ending => {}
-            }
-            connection.as_mut().graceful_shutdown();
-            is_ending = true;
+        let mut idle = pin!(activity.idle(self.limits.header_timeout, self.limits.idle_timeout));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = &mut idle => None,
+            _ = self.stopped.changed() => None,
         };
-        if let Err(error) = ended {
-            tracing::debug!(error, "a connection to the receiver otlp ended badly");
+        let ended = match ended {
+            Some(ended) => Ok(ended),
+            None => {
+                connection.as_mut().graceful_shutdown();
+                // What is in flight has to arrive within this, and its answer to be read: who does not is left.
+                timeout(self.limits.body_timeout, connection).await
+            }
+        };
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error, "a connection to the receiver otlp ended badly"),
+            Err(_) => tracing::debug!("a client of the receiver otlp did not let its connection end"),
         }
     }
+}
+
+/// Bytes of all headers.
+fn head_size(request: &Request<Incoming>) -> usize {
+    request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+fn too_large_a_head() -> Response<Reply> {
+    let mut response = Response::new(Reply::new("the headers are larger than limits.max_header_size\n"));
+    *response.status_mut() = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
 }
 
 /// HTTP/1.1, and HTTP/2 without TLS from who begins with its preface. The port of gRPC takes both, so that who speaks
@@ -158,7 +181,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_buf_size(4 * limits.max_header_bytes as usize);
+        .max_buf_size((4 * limits.max_header_bytes as usize).max(MIN_BUFFER));
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -243,5 +243,9 @@ fn a_request_that_grows_too_much_as_protobuf_is_refused() {
     assert!(matches!(read(Signal::Metrics, json.as_bytes(), &mut limit), Err(Unreadable::NoRoom)));
     let bytes = read_all(Signal::Metrics, &json).unwrap();
     assert!(most > 400_000 && bytes.len() > 800_000);
+    // Not a byte more is needed than there is, or less.
+    let exactly = |limit: usize| read(Signal::Metrics, json.as_bytes(), &mut |length| length <= limit);
+    assert_eq!(exactly(bytes.len() + 16).unwrap(), bytes);
+    assert!(exactly(bytes.len() - 1).is_err());
     assert_eq!(validate(Signal::Metrics, &bytes), Ok(1));
 }

@@ -178,3 +178,35 @@ async fn one_connection_more_waits_until_another_goes() {
     drop(first);
     assert_eq!(waiting.await.status, 200);
 }
+
+#[tokio::test]
+async fn headers_above_the_limit_are_refused_and_the_smallest_limit_works() {
+    let lab = Lab::under(Limits { max_header_bytes: 1 << 10, ..Limits::default() }, Admission::default());
+    assert_eq!(lab.post_protobuf(&[]).await.status, 200);
+    let headers = format!("{PROTOBUF}X-Large: {}\r\n", "x".repeat(2 << 10));
+    let answer = lab.post("/v1/logs", &headers, &[]).await;
+    assert!(answer.status == 431 && answer.text().contains("max_header_size"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_answers_does_not_keep_its_place() {
+    let limits = Limits {
+        max_connections: 1,
+        idle_timeout: Duration::from_millis(100),
+        body_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let lab = Lab::under(limits, Admission::default());
+    let mut deaf = TcpStream::connect(lab.http).unwrap();
+    let deaf = tokio::task::spawn_blocking(move || {
+        deaf.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        let requests = b"POST /v1/no HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".repeat(1000);
+        // Until nothing more goes in: the receiver waits for its answers to be read.
+        while deaf.write_all(&requests).is_ok() {}
+        deaf
+    });
+    let deaf = deaf.await.unwrap();
+    let taken = tokio::time::timeout(Duration::from_secs(20), lab.post_protobuf(&[])).await;
+    assert_eq!(taken.expect("its place is taken for good").status, 200);
+    drop(deaf);
+}

@@ -100,6 +100,7 @@ fn certificates_that_cannot_be_used_are_told_at_the_start() {
 }
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "a file that must not be replaced")]
 async fn a_socket_in_the_file_system_is_served_and_goes_with_the_receiver() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("otlp.sock");
@@ -110,6 +111,11 @@ async fn a_socket_in_the_file_system_is_served_and_goes_with_the_receiver() {
     let lab = Lab::with_settings(&[Signal::Logs], Options::default().log, Admission::default(), settings.clone());
     let error = bind("otlp", &settings).unwrap_err().to_string();
     assert!(error.contains("another process listens there"), "{error}");
+    let file = directory.path().join("a-file");
+    std::fs::write(&file, "kept").unwrap();
+    let grpc = GrpcSettings { endpoint: Endpoint::Unix(file.clone()), ..GrpcSettings::default() };
+    let error = bind("otlp", &Settings { grpc: Some(grpc), ..Settings::default() }).unwrap_err().to_string();
+    assert!(error.contains("no socket") && std::fs::read(&file).unwrap() == b"kept", "{error}");
     let to = format!("unix:{}", path.display());
     LogsServiceClient::connect(to).await.unwrap().export(logs(2, "a")).await.unwrap();
     assert_eq!(lab.stored(Signal::Logs)[0].items, 2);

@@ -242,7 +242,9 @@ impl Story {
         let verification = self.reader_of_files().verify(&mut |_, _| {}).expect("P5: verify reads it");
         for log in &verification.logs {
             assert!(log.ledger_closes, "P8: verify: {log:?}");
-            assert!(log.damage.iter().all(|d| !d.reason.contains("damaged")), "P2: verify: {log:?}");
+            // A footer may look damaged where the power cut the seal of a run before.
+            let is_footer = |reason: &str| reason.starts_with("the footer");
+            assert!(log.damage.iter().all(|d| is_footer(&d.reason)), "P2: verify: {log:?}");
         }
     }
 
