@@ -13,7 +13,7 @@ use super::format::segment::{DATA_AT, FOOTER_LEN};
 use super::fs::Access;
 use super::reader::Reader;
 use super::segment::Segment;
-use super::stream::{Event, Extent, Lost, Source, Stream};
+use super::stream::{Event, Lost, Source, Stream};
 use super::{Damage, Error, LogVerification, Verification, names, recovery};
 
 /// What a walk over a whole log adds up.
@@ -76,8 +76,8 @@ fn verify_log(files: &Files, progress: &mut dyn FnMut(u64)) -> Result<LogVerific
     sum.before = all.first().map_or(Totals::default(), |s| s.header.totals);
     let first = all.first().map_or(0, |s| s.header.first_sequence);
     walk(files, Stream::new(first, Some(sum.before), None), &mut sum, progress)?;
-    for (at, segment) in all.iter().enumerate() {
-        sum.check_ends(files, segment, &all[at + 1..])?;
+    for segment in &all {
+        sum.check_ends(files, segment)?;
     }
     for strange in files.table().strange() {
         sum.note(strange.id, 0, strange.size, strange.error.to_string());
@@ -134,9 +134,8 @@ impl Sum {
         list.push(damage);
     }
 
-    /// What stands before the frames of a segment and after them. A footer is durable before a frame in the next segment
-    /// is promised; until then a crash may cut it.
-    fn check_ends(&mut self, files: &Files, segment: &Arc<Segment>, later: &[Arc<Segment>]) -> Result<(), Error> {
+    /// What stands before the frames and after them.
+    fn check_ends(&mut self, files: &Files, segment: &Arc<Segment>) -> Result<(), Error> {
         if segment.header_damaged {
             let reason = "one copy of the segment header, at least, is damaged".to_owned();
             self.note(segment.id, 0, DATA_AT, reason);
@@ -147,11 +146,9 @@ impl Sum {
             other => other?,
         };
         if !files.is_live(segment)? && segment.has_damaged_footer(&*file)? {
+            // A crash that cut the seal leaves such a footer too.
             let reason = "the footer does not verify; what it says is worked out from the frames".to_owned();
             self.note(segment.id, segment.size() - FOOTER_LEN, FOOTER_LEN, reason);
-            if !promised_in(files, segment, later)? {
-                self.torn.extend(self.damage.pop());
-            }
         }
         Ok(())
     }
@@ -174,20 +171,6 @@ impl Sum {
         }
         Ok(known)
     }
-}
-
-/// Whether the run of a segment promised anything in those after it.
-fn promised_in(files: &Files, segment: &Segment, later: &[Arc<Segment>]) -> Result<bool, Error> {
-    let epoch = segment.header.epoch;
-    let mut known = files.witnessed(epoch);
-    let Some(next) = later.first().filter(|next| next.header.epoch == epoch) else { return Ok(false) };
-    for segment in later.iter().take_while(|segment| segment.header.epoch == epoch) {
-        known = known.max(segment.header.synced_to).max(match files.extent(segment)? {
-            Extent::Live(visible) => visible.sequence,
-            Extent::AtRest(end) => end.synced_to,
-        });
-    }
-    Ok(known >= next.header.first_sequence)
 }
 
 fn walk(files: &Files, mut stream: Stream, sum: &mut Sum, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
