@@ -22,6 +22,8 @@ pub mod auth;
 pub mod exporters;
 #[cfg(feature = "sdk")]
 pub mod sdk;
+#[cfg(feature = "client")]
+mod stamp;
 
 #[cfg(feature = "agent")]
 pub mod cli;

@@ -57,10 +57,7 @@ impl Client {
             Ok::<_, String>(text.lines().next().unwrap_or_default().trim().to_owned())
         };
         let (name, value) = match &self.0 {
-            Kind::Bearer(bearer, tokens) => {
-                let name = bearer.header.parse().map_err(|_| format!("{} is no name of a header", bearer.header))?;
-                (name, bearer.value(&first(tokens)?))
-            }
+            Kind::Bearer(bearer, tokens) => (bearer.header.clone(), bearer.value(&first(tokens)?)),
             Kind::Basic { user, password } => {
                 let both = format!("{}:{}", first(user)?, first(password)?);
                 (AUTHORIZATION, format!("Basic {}", STANDARD.encode(both)))

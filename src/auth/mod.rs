@@ -10,6 +10,8 @@ mod watched;
 use std::fmt;
 use std::path::PathBuf;
 
+use http::HeaderName;
+
 pub use client::{Client, ClientSettings};
 #[cfg(feature = "agent")]
 pub use server::{Denied, Server, ServerSettings, Unknown, hash_is_known};
@@ -27,8 +29,8 @@ impl fmt::Debug for Secret {
 /// `bearertokenauth`: a token in a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
-    /// `header`, in lower case. Default `authorization`.
-    pub header: String,
+    /// `header`. Default `authorization`.
+    pub header: HeaderName,
     /// `scheme`, before the token; empty: the token alone. Default `Bearer`.
     pub scheme: String,
     /// Where the tokens are: any of them is taken, the first one is sent.

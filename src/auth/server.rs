@@ -149,7 +149,7 @@ impl Server {
 }
 
 fn bearer_is_right(bearer: &Bearer, tokens: &Watched, headers: &HeaderMap) -> Result<(), Denied> {
-    let given = headers.get(bearer.header.as_str()).map_or(&b""[..], |value| value.as_bytes());
+    let given = headers.get(&bearer.header).map_or(&b""[..], |value| value.as_bytes());
     let tokens = tokens.text().unwrap_or_default();
     let tokens = tokens.lines().map(str::trim).filter(|token| !token.is_empty());
     // Every token is compared whole: how long it takes says nothing about them.
@@ -190,7 +190,7 @@ fn matches(password: &str, hash: &str) -> bool {
         // What is no bcrypt hash after all has no password.
         bcrypt::verify(password, hash).unwrap_or(false)
     } else {
-        !hash.is_empty() && hash_is_known(hash) && bool::from(password.as_bytes().ct_eq(hash.as_bytes()))
+        hash_is_known(hash) && bool::from(password.as_bytes().ct_eq(hash.as_bytes()))
     }
 }
 
@@ -201,7 +201,7 @@ fn is_bcrypt(hash: &str) -> bool {
 /// Whether passwords can be checked against what stands in a line of htpasswd's: bcrypt (`htpasswd -B`) or plain text.
 #[must_use]
 pub fn hash_is_known(hash: &str) -> bool {
-    is_bcrypt(hash) || !(hash.starts_with('$') || hash.starts_with('{'))
+    is_bcrypt(hash) || !(hash.is_empty() || hash.starts_with('$') || hash.starts_with('{'))
 }
 
 #[cfg(test)]
@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn bearer(tokens: Source) -> Bearer {
-        Bearer { header: "authorization".into(), scheme: "Bearer".into(), tokens }
+        Bearer { header: AUTHORIZATION, scheme: "Bearer".into(), tokens }
     }
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
@@ -254,7 +254,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_header_of_its_own_may_hold_the_token_alone() {
-        let settings = Bearer { header: "x-key".into(), scheme: String::new(), tokens: text("k") };
+        let settings =
+            Bearer { header: http::HeaderName::from_static("x-key"), scheme: String::new(), tokens: text("k") };
         let server = Server::new(ServerSettings::Bearer(settings)).unwrap();
         server.check(&headers("x-key", "k")).await.unwrap();
         server.check(&headers("authorization", "k")).await.unwrap_err();

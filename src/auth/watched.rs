@@ -1,11 +1,12 @@
 //! Text that may stand in a file, and is read again when the file changes.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::Source;
+use crate::stamp::Stamp;
 
 /// How often a file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -19,7 +20,7 @@ pub(super) enum Watched {
 /// What a file held, how it looked then, and when it was last looked at.
 pub(super) struct Seen {
     text: Arc<str>,
-    stamp: Option<(SystemTime, u64)>,
+    stamp: Option<Stamp>,
     looked_at: Instant,
 }
 
@@ -56,7 +57,7 @@ impl Watched {
             }
             seen.looked_at = Instant::now();
         }
-        let stamp = look(path);
+        let stamp = Stamp::of(path);
         if let Some(seen) = &*seen
             && seen.stamp == stamp
         {
@@ -76,9 +77,4 @@ impl Watched {
             (Err(error), None) => Err(format!("credentials {}: {error}", path.display())),
         }
     }
-}
-
-fn look(path: &Path) -> Option<(SystemTime, u64)> {
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.modified().ok()?, found.len()))
 }

@@ -246,6 +246,11 @@ impl<'s, 'n> Fields<'_, 's, 'n> {
         self.check.fault(Some(at), &self.path_of(key), problem);
     }
 
+    /// Adds a fault about this map as a whole.
+    pub(super) fn fault_here(&mut self, problem: Problem) {
+        self.check.fault(Some(self.at), &self.path, problem);
+    }
+
     /// Where the value of a key stands; where this map stands when it is absent.
     pub(super) fn place_of(&self, key: &str) -> At {
         self.entries.iter().find(|entry| entry.key == key).map_or(self.at, Entry::value_at)

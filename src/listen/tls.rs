@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
+
+use crate::stamp::Stamp;
 
 /// The checked settings `tls` of what listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub struct Certificates {
 struct Current {
     config: Arc<ServerConfig>,
     /// How the files looked when they were read.
-    seen: Vec<Option<(SystemTime, u64)>>,
+    seen: Vec<Option<Stamp>>,
     looked_at: Instant,
     /// What was wrong at the last look, so that it is told once.
     told: Option<String>,
@@ -97,12 +99,8 @@ impl ServerTls {
         [Some(&self.cert_file), Some(&self.key_file), self.client_ca_file.as_ref()].into_iter().flatten().map(|p| &**p)
     }
 
-    fn look(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let look = |path| {
-            let found = std::fs::metadata(path).ok()?;
-            Some((found.modified().ok()?, found.len()))
-        };
-        self.files().map(look).collect()
+    fn look(&self) -> Vec<Option<Stamp>> {
+        self.files().map(Stamp::of).collect()
     }
 
     fn config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, TlsError> {

@@ -18,13 +18,9 @@ pub(super) struct Authenticator {
 }
 
 pub(super) fn bearer(fields: &mut Fields<'_, '_, '_>) -> Option<Authenticator> {
-    let mut header = "authorization".to_owned();
+    let mut header = http::header::AUTHORIZATION;
     fields.set("header", &mut header, |node| {
-        let name = word(node)?.to_ascii_lowercase();
-        match name.parse::<http::HeaderName>() {
-            Ok(_) => Ok(name),
-            Err(_) => Err(Problem::new("this is no name of a header")),
-        }
+        word(node)?.parse().map_err(|_| Problem::new("this is no name of a header"))
     });
     let mut scheme = "Bearer".to_owned();
     fields.set("scheme", &mut scheme, text);
@@ -41,9 +37,7 @@ pub(super) fn bearer(fields: &mut Fields<'_, '_, '_>) -> Option<Authenticator> {
             return None;
         }
         (None, None, _) => {
-            let problem = Problem::new("there is no token").suggest("write `token`, `tokens` or `filename`");
-            let (at, path) = (fields.at(), fields.path().to_owned());
-            fields.check.fault(Some(at), &path, problem);
+            fields.fault_here(Problem::new("there is no token").suggest("write `token`, `tokens` or `filename`"));
             return None;
         }
     };
@@ -58,7 +52,7 @@ pub(super) fn basic(fields: &mut Fields<'_, '_, '_>) -> Option<Authenticator> {
     let server = fields.optional("htpasswd", |fields| {
         let inline = fields.get("inline", text);
         for line in inline.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.is_empty()) {
-            let is_known = line.split_once(':').is_some_and(|(_, hash)| !hash.is_empty() && hash_is_known(hash));
+            let is_known = line.split_once(':').is_some_and(|(_, hash)| hash_is_known(hash));
             if !line.starts_with('#') && !is_known {
                 let problem = Problem::new("a line has no `user:hash` with a hash of bcrypt's")
                     .suggest("make it with `htpasswd -nB USER`");
@@ -69,9 +63,7 @@ pub(super) fn basic(fields: &mut Fields<'_, '_, '_>) -> Option<Authenticator> {
         let inline = inline.map(|text| Source::Text(Secret(text)));
         let file = fields.get("file", path).map(Source::File);
         if inline.is_none() && file.is_none() {
-            let problem = Problem::new("there is neither `inline` nor `file`").suggest("name the users");
-            let (at, path) = (fields.at(), fields.path().to_owned());
-            fields.check.fault(Some(at), &path, problem);
+            fields.fault_here(Problem::new("there is neither `inline` nor `file`").suggest("name the users"));
         }
         ServerSettings::Basic { inline, file }
     });
@@ -81,10 +73,10 @@ pub(super) fn basic(fields: &mut Fields<'_, '_, '_>) -> Option<Authenticator> {
         Some(ClientSettings::Basic { user: user?, password: password? })
     });
     if server.is_none() && client.is_none() {
-        let problem = Problem::new("neither `htpasswd` nor `client_auth` is there")
-            .suggest("write `htpasswd` for a receiver, `client_auth` for an exporter");
-        let (at, path) = (fields.at(), fields.path().to_owned());
-        fields.check.fault(Some(at), &path, problem);
+        fields.fault_here(
+            Problem::new("neither `htpasswd` nor `client_auth` is there")
+                .suggest("write `htpasswd` for a receiver, `client_auth` for an exporter"),
+        );
     }
     Some(Authenticator { server, client: client.flatten() })
 }
@@ -113,22 +105,28 @@ impl<'e> Authenticators<'e> {
 
     /// What a receiver asks of clients: its key `auth`.
     pub(super) fn server(&mut self, fields: &mut Fields<'_, '_, '_>) -> Option<ServerSettings> {
-        let (found, at, path) = self.find(fields)?;
-        if found.server.is_none() {
-            let problem = Problem::new("this authenticator is for exporters alone").suggest("give it `htpasswd`");
-            fields.check.fault(Some(at), &path, problem);
-        }
-        found.server
+        self.side(fields, |found| found.server, "this authenticator is for exporters alone", "give it `htpasswd`")
     }
 
     /// What an exporter sends: its key `auth`.
     pub(super) fn client(&mut self, fields: &mut Fields<'_, '_, '_>) -> Option<ClientSettings> {
+        self.side(fields, |found| found.client, "this authenticator is for receivers alone", "give it `client_auth`")
+    }
+
+    /// One side of the authenticator that is named; that it has none is a fault.
+    fn side<T>(
+        &mut self,
+        fields: &mut Fields<'_, '_, '_>,
+        side: impl FnOnce(Authenticator) -> Option<T>,
+        has_none: &str,
+        suggestion: &str,
+    ) -> Option<T> {
         let (found, at, path) = self.find(fields)?;
-        if found.client.is_none() {
-            let problem = Problem::new("this authenticator is for receivers alone").suggest("give it `client_auth`");
-            fields.check.fault(Some(at), &path, problem);
+        let side = side(found);
+        if side.is_none() {
+            fields.check.fault(Some(at), &path, Problem::new(has_none).suggest(suggestion));
         }
-        found.client
+        side
     }
 
     fn find(&mut self, fields: &mut Fields<'_, '_, '_>) -> Option<(Authenticator, At, String)> {

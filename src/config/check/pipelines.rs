@@ -60,10 +60,9 @@ pub(super) fn service(
 fn pipelines(fields: &mut Fields<'_, '_, '_>, components: &mut Components<'_>) -> Vec<Draft> {
     let entries = fields.take_all();
     if entries.is_empty() {
-        let (at, path) = (fields.at(), fields.path().to_owned());
         let problem = Problem::new("no pipeline: nothing would run")
             .suggest("write, for instance, `logs: {receivers: [otlp], exporters: [debug]}` under `service.pipelines`");
-        fields.check.fault(Some(at), &path, problem);
+        fields.fault_here(problem);
     }
     let mut drafts: Vec<Draft> = Vec::new();
     for entry in entries {

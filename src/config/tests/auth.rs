@@ -25,8 +25,11 @@ fn a_token_is_for_receivers_and_exporters() {
     let asks = "auth: { authenticator: bearertokenauth/a }";
     let text = with("bearertokenauth/a: { token: hush, scheme: Token }", "bearertokenauth/a", asks, asks);
     let config = load_text(&text).unwrap();
-    let bearer =
-        Bearer { header: "authorization".into(), scheme: "Token".into(), tokens: Source::Text(Secret("hush".into())) };
+    let bearer = Bearer {
+        header: http::header::AUTHORIZATION,
+        scheme: "Token".into(),
+        tokens: Source::Text(Secret("hush".into())),
+    };
     let Some(Receiver::Otlp(receiver)) = config.receivers.values().next() else { panic!("no receiver") };
     assert_eq!(receiver.grpc.as_ref().unwrap().auth, Some(ServerSettings::Bearer(bearer.clone())));
     let ExporterSettings::Otlp(exporter) = &config.exporters.values().next().unwrap().settings else { panic!() };

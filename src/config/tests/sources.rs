@@ -156,7 +156,7 @@ fn set_is_laid_on_top_of_all_files() {
     let [Receiver::Kernel(kernel), Receiver::Otlp(otlp)] = receivers[..] else { panic!("{receivers:?}") };
     assert!(!kernel.packet_drop.event.enabled);
     assert_eq!(otlp.grpc.as_ref().unwrap().endpoint.address().unwrap().port(), 5317);
-    assert_eq!(otlp.http.as_ref().unwrap().endpoint.to_string(), "[::1]:5318");
+    assert_eq!(otlp.http.as_ref().unwrap().endpoint.address().unwrap().to_string(), "[::1]:5318");
     assert_eq!(config.pipelines[1].exporters.len(), 1);
     assert_eq!(config.metrics.len(), 1, "the last --set wins");
 }

@@ -7,6 +7,8 @@ mod tls;
 pub(super) use proxy::Connector;
 pub use setup::SetupError;
 pub use tls::Tls;
+#[cfg(all(test, feature = "agent"))]
+pub(super) use tls::for_tests::{known_client, pem};
 
 use std::time::Duration;
 

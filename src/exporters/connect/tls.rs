@@ -92,3 +92,27 @@ impl Pem {
         builder.with_client_auth_cert(certificates, key).map_err(|error| wrong("cert_file and key_file", &error))
     }
 }
+
+/// A client that the tests' servers know.
+#[cfg(all(test, feature = "agent"))]
+pub(in crate::exporters) mod for_tests {
+    use std::path::{Path, PathBuf};
+
+    use super::Tls;
+
+    /// A file of the tests' authority; see `tests/certificates`.
+    pub(in crate::exporters) fn pem(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
+    }
+
+    /// Shows a certificate of the authority's, and trusts it alone.
+    pub(in crate::exporters) fn known_client() -> Tls {
+        Tls {
+            insecure: false,
+            ca_file: Some(pem("ca.pem")),
+            cert_file: Some(pem("client.pem")),
+            key_file: Some(pem("client.key")),
+            server_name_override: Some("server.test".into()),
+        }
+    }
+}

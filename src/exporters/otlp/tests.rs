@@ -17,6 +17,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
 use crate::exporters::Tls;
+use crate::exporters::connect::{known_client, pem};
 
 /// What the server heard: path, metadata, message.
 type Heard = Arc<Mutex<Vec<(String, MetadataMap, Bytes)>>>;
@@ -285,11 +286,6 @@ fn secrets_stay_out_of_debug_output() {
     assert!(!format!("{otlp:?}").contains("secret"));
 }
 
-/// A file of the tests' authority; see `tests/certificates`.
-fn pem(name: &str) -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
-}
-
 /// A server with TLS that takes everything from clients with a certificate of the authority's.
 async fn tls_server() -> SocketAddr {
     use tonic::transport::{Certificate, Identity, Server as Transport, ServerTlsConfig};
@@ -323,13 +319,7 @@ impl Service<http::Request<tonic::body::Body>> for Server {
 #[tokio::test]
 async fn tls_checks_the_server_and_shows_the_client() {
     let address = tls_server().await;
-    let tls = Tls {
-        insecure: false,
-        ca_file: Some(pem("ca.pem")),
-        cert_file: Some(pem("client.pem")),
-        key_file: Some(pem("client.key")),
-        server_name_override: Some("server.test".into()),
-    };
+    let tls = known_client();
     let send = async |tls: Tls| {
         let otlp = Otlp::new(Settings { tls, compression: Compression::None, ..settings(address) }).unwrap();
         otlp.send(logs("x")).await

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::exporters::Tls;
+use crate::exporters::connect::{known_client, pem};
 
 /// What the server heard: path and query, headers, body.
 type Heard = Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>;
@@ -210,11 +211,6 @@ fn what_cannot_be_sent_is_told_without_its_secrets() {
     assert!(settings.contains("X-Token") && !settings.contains("secret"), "{settings}");
 }
 
-/// A file of the tests' authority; see `tests/certificates`.
-fn pem(name: &str) -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
-}
-
 /// A server with TLS and HTTP/2 that takes everything from clients with a certificate of the authority's; says with
 /// which protocol they came.
 async fn tls_server() -> (SocketAddr, Arc<Mutex<Vec<http::Version>>>) {
@@ -259,13 +255,7 @@ async fn tls_server() -> (SocketAddr, Arc<Mutex<Vec<http::Version>>>) {
 async fn tls_checks_the_server_shows_the_client_and_speaks_http_2() {
     let (address, versions) = tls_server().await;
     let endpoints = Endpoints { base: Some(format!("https://{address}")), ..Endpoints::default() };
-    let tls = Tls {
-        insecure: false,
-        ca_file: Some(pem("ca.pem")),
-        cert_file: Some(pem("client.pem")),
-        key_file: Some(pem("client.key")),
-        server_name_override: Some("server.test".into()),
-    };
+    let tls = known_client();
     let send = async |tls: Tls| {
         let endpoints = endpoints.clone();
         OtlpHttp::new(Settings { tls, endpoints, ..settings(address) }).unwrap().send(request(1)).await

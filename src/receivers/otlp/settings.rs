@@ -1,6 +1,5 @@
 //! The checked configuration of the receiver `otlp`.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,15 +58,6 @@ impl Endpoint {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         if let Self::Tcp(address) = self { Some(*address) } else { None }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
     }
 }
 

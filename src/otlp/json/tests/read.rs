@@ -8,7 +8,7 @@ use prost::Message as _;
 use serde_json::{Map, Value, json};
 
 use super::line;
-use super::samples::{any_value, attribute, logs, metrics, spans};
+use super::samples::{any_log_record, logs, metrics, spans};
 use crate::otlp::json::schema::{self, Field, Kind, Label, Message};
 use crate::otlp::json::{Unreadable, read, write_line};
 use crate::otlp::{Signal, validate};
@@ -97,19 +97,8 @@ proptest! {
 
     #[test]
     fn any_log_record_is_read_as_the_protocols_own_types_read_it(
-        body in any_value(),
-        attributes in prop::collection::vec((".+", any::<i64>()), 0..4),
-        (time, severity, event) in (any::<u64>(), 0..25, ".*"),
+        record in any_log_record(),
     ) {
-        let attributes = attributes.into_iter().map(|(key, value)| attribute(&key, Any::IntValue(value))).collect();
-        let record = LogRecord {
-            time_unix_nano: time,
-            severity_number: severity,
-            body: Some(body),
-            attributes,
-            event_name: event,
-            ..Default::default()
-        };
         let line = line(Signal::Logs, &logs(vec![record]));
         let theirs: ExportLogsServiceRequest = serde_json::from_str(&line).unwrap();
         let ours = read_all(Signal::Logs, &line).unwrap();

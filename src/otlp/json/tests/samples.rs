@@ -148,7 +148,7 @@ pub(super) fn spans() -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }] }
 }
 
-pub(super) fn any_value() -> impl Strategy<Value = AnyValue> {
+fn any_value() -> impl Strategy<Value = AnyValue> {
     let leaf = prop_oneof![
         ".*".prop_map(Any::StringValue),
         any::<bool>().prop_map(Any::BoolValue),
@@ -169,5 +169,22 @@ pub(super) fn any_value() -> impl Strategy<Value = AnyValue> {
                 AnyValue { value: Some(Any::KvlistValue(KeyValueList { values })) }
             }),
         ]
+    })
+}
+
+pub(super) fn any_log_record() -> impl Strategy<Value = LogRecord> {
+    let attributes = prop::collection::vec((".+", any_value()), 0..4);
+    (any_value(), attributes, any::<u64>(), 0..25, ".*").prop_map(|(body, attributes, time, severity, event)| {
+        LogRecord {
+            time_unix_nano: time,
+            severity_number: severity,
+            body: Some(body),
+            attributes: attributes
+                .into_iter()
+                .map(|(key, value)| KeyValue { key, value: Some(value), key_strindex: 0 })
+                .collect(),
+            event_name: event,
+            ..Default::default()
+        }
     })
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::line;
-use super::samples::{any_value, attribute, logs, metrics, some, spans};
+use super::samples::{any_log_record, attribute, logs, metrics, some, spans};
 use super::tables::any_value_table;
 use crate::otlp::Signal;
 use crate::otlp::json::write::write_message;
@@ -81,22 +81,8 @@ fn metrics_and_spans_read_back_as_they_were() {
 proptest! {
     #[test]
     fn any_log_record_reads_back_as_it_was(
-        body in any_value(),
-        attributes in prop::collection::vec((".+", any_value()), 0..4),
-        (time, severity, event) in (any::<u64>(), 0..25, ".*"),
+        record in any_log_record(),
     ) {
-        let attributes = attributes
-            .into_iter()
-            .map(|(key, value)| KeyValue { key, value: Some(value), key_strindex: 0 })
-            .collect();
-        let record = LogRecord {
-            time_unix_nano: time,
-            severity_number: severity,
-            body: Some(body),
-            attributes,
-            event_name: event,
-            ..Default::default()
-        };
         let request = logs(vec![record.clone(), record]);
         let line = line(Signal::Logs, &request);
         prop_assert_eq!(line.matches('\n').count(), 1);

@@ -3,20 +3,12 @@
 use prost::Message;
 use tonic::Code;
 
-use super::lab::{Lab, PROTOBUF, any_port, logs};
+use super::lab::{Lab, PROTOBUF, logs};
 use crate::auth::{Bearer, Secret, ServerSettings, Source};
 use crate::otlp::Signal;
-use crate::receivers::otlp::{Admission, GrpcSettings, HttpSettings, Settings};
-use crate::spool::Options;
 
 fn lab(auth: &ServerSettings) -> Lab {
-    let Settings { grpc, http, limits } = any_port();
-    let settings = Settings {
-        grpc: grpc.map(|grpc| GrpcSettings { auth: Some(auth.clone()), ..grpc }),
-        http: http.map(|http| HttpSettings { auth: Some(auth.clone()), ..http }),
-        limits,
-    };
-    Lab::with_settings(&[Signal::Logs], Options::default().log, Admission::default(), settings)
+    Lab::of_known_clients(None, Some(auth))
 }
 
 fn text(text: &str) -> Source {
@@ -25,7 +17,7 @@ fn text(text: &str) -> Source {
 
 #[tokio::test]
 async fn a_token_is_asked_for_over_grpc_and_http() {
-    let bearer = Bearer { header: "authorization".into(), scheme: "Bearer".into(), tokens: text("t0ken") };
+    let bearer = Bearer { header: http::header::AUTHORIZATION, scheme: "Bearer".into(), tokens: text("t0ken") };
     let lab = lab(&ServerSettings::Bearer(bearer));
     let mut client = lab.logs_client().await;
     let mut call = async |authorization: Option<&'static str>| {

@@ -20,6 +20,8 @@ use prost::Message;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::auth::ServerSettings;
+use crate::listen::tls::ServerTls;
 use crate::otlp::Signal;
 use crate::receivers::Intake;
 use crate::receivers::otlp::{Admission, Endpoint, GrpcSettings, HttpSettings, Limits, Settings, bind};
@@ -58,6 +60,17 @@ impl Lab {
     /// As [`Lab::with`], under these limits.
     pub(super) fn under(limits: Limits, admission: Admission) -> Self {
         Self::with_settings(&[Signal::Logs], Options::default().log, admission, Settings { limits, ..any_port() })
+    }
+
+    /// For logs, with this on both ports.
+    pub(super) fn of_known_clients(tls: Option<&ServerTls>, auth: Option<&ServerSettings>) -> Self {
+        let Settings { grpc, http, limits } = any_port();
+        let settings = Settings {
+            grpc: grpc.map(|grpc| GrpcSettings { tls: tls.cloned(), auth: auth.cloned(), ..grpc }),
+            http: http.map(|http| HttpSettings { tls: tls.cloned(), auth: auth.cloned(), ..http }),
+            limits,
+        };
+        Self::with_settings(&[Signal::Logs], Options::default().log, Admission::default(), settings)
     }
 
     pub(super) fn with_settings(

@@ -9,7 +9,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint as To, Identity};
 use super::lab::{Lab, any_port, logs};
 use crate::listen::tls::ServerTls;
 use crate::otlp::Signal;
-use crate::receivers::otlp::{Admission, Endpoint, GrpcSettings, HttpSettings, Settings, bind};
+use crate::receivers::otlp::{Admission, Endpoint, GrpcSettings, Settings, bind};
 use crate::spool::Options;
 
 /// A file of the tests' authority; see `tests/certificates`.
@@ -28,13 +28,7 @@ fn tls(client_ca: Option<&str>) -> ServerTls {
 }
 
 fn lab(tls: &ServerTls) -> Lab {
-    let Settings { grpc, http, limits } = any_port();
-    let settings = Settings {
-        grpc: grpc.map(|grpc| GrpcSettings { tls: Some(tls.clone()), ..grpc }),
-        http: http.map(|http| HttpSettings { tls: Some(tls.clone()), ..http }),
-        limits,
-    };
-    Lab::with_settings(&[Signal::Logs], Options::default().log, Admission::default(), settings)
+    Lab::of_known_clients(Some(tls), None)
 }
 
 /// Sends a request over gRPC; the error as text.
