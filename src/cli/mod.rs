@@ -3,6 +3,7 @@
 mod components;
 mod doctor;
 mod faults;
+mod memory;
 mod origin;
 mod output;
 mod run;
@@ -66,6 +67,7 @@ enum Command {
 /// Parses the arguments and runs the subcommand they name. Errors are printed once, on standard error.
 #[must_use]
 pub fn main() -> ExitCode {
+    memory::give_back();
     // clap prints usage errors itself and exits 2, as documented; help and version exit 0.
     let cli = Cli::parse();
     dispatch(&cli).unwrap_or_else(|failure| failure.report())

@@ -47,8 +47,11 @@ pub(super) fn unreadable(error: &dyn std::error::Error) -> Sent {
     Sent { rejected_items: 0, message: Some(format!("unreadable response: {error}")) }
 }
 
-/// A text of the backend's, not too long.
+/// A text of the backend's as one line, not too long: it goes to logs, terminals and dead letters.
 pub(super) fn cut(mut text: String) -> String {
+    if text.contains(char::is_control) {
+        text = text.replace(char::is_control, " ");
+    }
     if text.len() > MAX_REASON {
         let end = (0..=MAX_REASON).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);

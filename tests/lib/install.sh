@@ -58,6 +58,8 @@ step_cargo_deny() {
 # A Go that can fetch the version it needs by itself (1.21 and newer), or Debian's older one.
 go_command() { PATH=$PATH:/usr/local/go/bin command -v go || true; }
 
-step_collector() { tests/whole_way/collector/build.sh "$DEPS/collector" "$(go_command)"; }
+step_collector() { tests/collector/build.sh gateway "$DEPS/collector" "$(go_command)"; }
+
+step_peer() { tests/collector/build.sh peer "$DEPS/peer" "$(go_command)"; }
 
 step_opensearch() { tests/whole_way/opensearch/fetch.sh "$DEPS/opensearch"; }

@@ -16,6 +16,7 @@ step doc            "cargo doc, no warnings" crates
 step ebpf           "the committed BPF object is what its sources compile to" debian
 step test           "cargo test: hermetic" crates
 step test-sdk       "cargo test, feature sdk alone" crates
+step hostile        "clients and servers that mean harm" crates
 step damage         "every bit of a segment flipped, every length cut" crates
 step fuzz           "the format against any bytes: libFuzzer, a short run" crates
 step cargo-deny     "cargo-deny" crates
@@ -30,14 +31,16 @@ step block-images   "power cuts and failing devices below a real ext4 and xfs" "
 step disk-full      "a disk that fills and drains, every policy" "debian crates"
 step power-cut      "power cuts of the agent on ext4 and xfs, in an emulator" "debian crates"
 step opensearch     "OpenSearch from Maven artifacts" debian
-step collector      "OpenTelemetry Collector from Go modules" debian
+step collector      "OpenTelemetry Collector from Go modules, as the gateway" debian
+step peer           "OpenTelemetry Collector from Go modules, to compare with" debian
+step conformance    "each duty of the OTLP specification, asked of tidegate and of the Collector" "debian crates peer"
 step whole-way      "agent, gateway, OpenSearch: outages and a kill" "debian crates opensearch collector"
 step kernel-6.1     "the kernel tests on Debian's 6.1, emulated" "debian crates"
 step kernel-6.12    "the kernel tests on Debian's 6.12, emulated" "debian crates"
 step readme         "the commands of the README, as a person would type them" "debian crates"
 
 # Started as soon as the Debian packages are there, and waited for at their turn.
-BACKGROUND=(opensearch collector)
+BACKGROUND=(opensearch collector peer)
 
 export CARGO_TERM_PROGRESS_WHEN=never
 # A short run makes the same choices each time, so that chance fails no other change; a long one looks for what is new.
@@ -83,6 +86,10 @@ step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
 # test-sdk.
 LOG_TESTS=(--locked --no-default-features --features sdk --lib --config profile.dev.package.tidegate.opt-level=3)
 log_tests() { cargo test "${LOG_TESTS[@]}" -- --nocapture "$@"; }
+
+step_hostile() { cargo test --locked "${OPTIMISED[@]}" --all-features --test hostile -- --nocapture --test-threads 1; }
+
+step_conformance() { cargo test --locked --all-features --test conformance -- --nocapture; }
 
 step_damage() { TIDEGATE_DAMAGE=all log_tests --test-threads 1 spool::tests::flips; }
 

@@ -27,7 +27,7 @@ pub(super) fn exporter(
     fields: &mut Fields<'_, '_, '_>,
     authenticators: &mut Authenticators<'_>,
 ) -> Option<Typed> {
-    let mut drain = drain::Settings::default();
+    let mut drain = drain::Settings { max_request_bytes: max_request(kind), ..drain::Settings::default() };
     let mut queue = Queue::default();
     let settings = match kind {
         "otlp" => {
@@ -53,6 +53,15 @@ pub(super) fn exporter(
     let Queue { max_pending, block_on_overflow, storage } = queue;
     let exporter = Exporter { settings: settings?, drain, start, need, max_pending, block_on_overflow };
     Some(Typed { exporter, storage })
+}
+
+/// What the specification recommends ("OTLP/gRPC Request", "OTLP/HTTP Request"); a file takes any size.
+fn max_request(kind: &str) -> usize {
+    match kind {
+        "otlp" => 4 << 20,
+        "otlphttp" => 20 << 20,
+        _ => usize::MAX,
+    }
 }
 
 /// What every exporter to a backend has: a queue, retries, and what to do with what is refused for good.

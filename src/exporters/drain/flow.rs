@@ -130,8 +130,7 @@ impl Flow {
             self.queue.push_front(right);
             piece = left;
         }
-        // A single frame may be larger than a batch, but not than what the backend said to be too large.
-        while self.has_learned() && piece.bytes() > self.max_batch {
+        while piece.bytes() > self.max_request() {
             let Some((left, right)) = self.cut(&piece) else { break };
             self.queue.push_front(right);
             piece = left;
@@ -314,8 +313,9 @@ impl Flow {
         self.paused.max(self.throttled).is_some_and(|until| until > now)
     }
 
-    /// Whether the backend said that a smaller batch was too large.
-    fn has_learned(&self) -> bool {
-        self.max_batch < self.settings.max_batch_bytes
+    /// A single frame may be larger than a batch, but not than what the backend said to be too large.
+    fn max_request(&self) -> usize {
+        let has_learned = self.max_batch < self.settings.max_batch_bytes;
+        if has_learned { self.max_batch } else { self.settings.max_request_bytes.max(self.max_batch) }
     }
 }

@@ -45,6 +45,9 @@ pub struct Settings {
     /// `sending_queue.batch.max_size` in items: frames are concatenated up to this; one with more is cut. Default: no
     /// limit.
     pub max_batch_items: u64,
+    /// The largest request in bytes: a single frame that is larger is cut until its parts fit, as far as it has records
+    /// to cut between. Default 4 MiB, which the specification recommends for gRPC.
+    pub max_request_bytes: usize,
     /// `sending_queue.batch.min_size` in bytes: fewer wait for more, `flush_timeout` at most. Default 0.
     pub min_batch_bytes: usize,
     /// `sending_queue.batch.min_size` in items; as above. Default 0.
@@ -62,6 +65,7 @@ impl Default for Settings {
             requests_in_flight: 1,
             max_batch_bytes: 2 << 20,
             max_batch_items: u64::MAX,
+            max_request_bytes: 4 << 20,
             min_batch_bytes: 0,
             min_batch_items: 0,
             flush_timeout: Duration::from_millis(200),

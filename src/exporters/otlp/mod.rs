@@ -7,9 +7,10 @@
 mod answer;
 mod codec;
 mod connect;
+mod guard;
 mod settings;
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use super::sink::{Request, SendError, Sent, Sink};
 use crate::auth;
 use crate::otlp::Signal;
 use codec::RawCodec;
+use guard::Guarded;
 pub use settings::{Compression, Settings};
 
 /// The longest time-out that a server is told: gRPC's header has room for eight digits.
@@ -36,8 +38,8 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 pub struct Otlp {
     endpoint: Endpoint,
     connector: Connector,
-    /// Made at the first send: making it needs the runtime, which starts after exporters are built.
-    channel: OnceLock<Channel>,
+    /// Made when something is sent: making it needs the runtime, which starts after exporters are built.
+    channel: Mutex<Option<Channel>>,
     /// `headers`, sent with each request.
     metadata: MetadataMap,
     auth: Option<auth::Client>,
@@ -54,13 +56,22 @@ impl Otlp {
         let metadata = connect::metadata(&settings.headers)?;
         let connector = Connector::grpc(connect_timeout(settings.timeout));
         let auth = settings.auth.clone().map(auth::Client::new);
-        Ok(Self { endpoint, connector, channel: OnceLock::new(), metadata, auth, settings })
+        Ok(Self { endpoint, connector, channel: Mutex::new(None), metadata, auth, settings })
+    }
+
+    fn channel(&self) -> Channel {
+        let connect = || self.endpoint.connect_with_connector_lazy(self.connector.clone());
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(connect).clone()
+    }
+
+    /// The next request goes over a new connection: one that does not answer may be to a server that hangs or to nobody,
+    /// and pings would find that out much later. Requests in flight keep theirs.
+    fn leave_connection(&self) {
+        *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     async fn call(&self, signal: Signal, payload: Bytes) -> Result<Bytes, tonic::Status> {
-        let channel =
-            self.channel.get_or_init(|| self.endpoint.connect_with_connector_lazy(self.connector.clone())).clone();
-        let mut client = Grpc::new(channel).accept_compressed(CompressionEncoding::Gzip);
+        let mut client = Grpc::new(Guarded(self.channel())).accept_compressed(CompressionEncoding::Gzip);
         match self.settings.compression {
             Compression::Gzip => client = client.send_compressed(CompressionEncoding::Gzip),
             #[cfg(feature = "agent")]
@@ -98,6 +109,7 @@ impl Sink for Otlp {
         } else {
             // Connecting is part of the attempt, so the header that tonic sends is not enough.
             tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+                self.leave_connection();
                 let message = format!("no answer within {} s", timeout.as_secs_f64());
                 Err(tonic::Status::new(Code::DeadlineExceeded, message))
             })

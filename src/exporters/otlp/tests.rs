@@ -249,6 +249,38 @@ async fn a_backend_that_hangs_is_left_after_the_timeout() {
 }
 
 #[tokio::test]
+async fn a_connection_without_answers_is_left_for_a_new_one() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let otlp = Otlp::new(Settings { timeout: Duration::from_millis(100), ..settings(address) }).unwrap();
+    // Open for as long as its client wants, and silent.
+    let (first, error) = tokio::join!(listener.accept(), otlp.send(logs("x")));
+    assert_eq!(class(error.unwrap_err()), "retry");
+    let (second, _) = tokio::join!(listener.accept(), otlp.send(logs("x")));
+    assert_ne!(first.unwrap().1, second.unwrap().1);
+}
+
+#[tokio::test]
+async fn details_that_are_no_base64_are_left_out() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(|_: http::Request<hyper::body::Incoming>| async {
+                let mut response: http::Response<tonic::body::Body> = Status::unavailable("no\n\u{1b}[2J").into_http();
+                response.headers_mut().insert("grpc-status-details-bin", "***".parse().unwrap());
+                Ok::<_, std::convert::Infallible>(response)
+            });
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    let error = Otlp::new(settings(address)).unwrap().send(logs("x")).await.unwrap_err();
+    assert_eq!(error.to_string(), "UNAVAILABLE: no  [2J");
+    assert_eq!(class(error), "retry");
+}
+
+#[tokio::test]
 async fn a_giant_reason_is_cut() {
     let error = answer_to(|| Err(Status::internal("ä".repeat(3_000)))).await.unwrap_err();
     assert!(error.to_string().len() < 1100, "{}", error.to_string().len());

@@ -80,7 +80,7 @@ impl Answer {
         } else {
             None
         };
-        let said = said.unwrap_or_else(|| printable(&self.body));
+        let said = said.unwrap_or_else(|| text(&self.body));
         match said.trim() {
             "" => format!("HTTP {}", self.status),
             said => cut(format!("HTTP {}: {said}", self.status.as_u16())),
@@ -88,10 +88,9 @@ impl Answer {
     }
 }
 
-/// What a body is that nobody described, as one line.
-fn printable(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4096)]);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// What a body is that nobody described.
+fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(4096)]).into_owned()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How much memory requests in flight may hold together.
+//! How much memory requests in flight may hold together, and how many are worked on at once.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Admission {
     compressed: Share,
     messages: Share,
+    processors: Arc<Semaphore>,
 }
 
 /// A part of the memory.
@@ -36,7 +37,18 @@ impl Admission {
     /// Lets requests hold `bytes` together, rounded up to whole KiB, and at least two of them.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        Self { compressed: Share::new(bytes / 3), messages: Share::new(bytes - bytes / 3) }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            compressed: Share::new(bytes / 3),
+            messages: Share::new(bytes - bytes / 3),
+            processors: Arc::new(Semaphore::new(processors)),
+        }
+    }
+
+    /// Waits for a processor's worth of work: with a thread for each of many large bodies, all others would wait for
+    /// their share of the processors. Who has it waits for nothing, so that everybody's turn comes.
+    pub(super) async fn processor(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.processors).acquire_owned().await.ok()
     }
 
     /// Waits until a compressed body of this size may be held. One larger than all waits until it is alone.

@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::inflate::{self, Encoding};
 use super::receive::{BodyReader, Format, Receive, Received};
-use super::refusal::{Class, Refusal};
+use super::refusal::{Class, HEAD_TOO_LARGE, Refusal};
 use super::reply::Reply;
 use crate::auth::Unknown;
 use crate::otlp::Signal;
@@ -56,6 +56,9 @@ fn signal_of(path: &str) -> Option<Signal> {
 }
 
 async fn export(receive: &Receive, request: Request<Incoming>) -> Result<(), Status> {
+    if !receive.takes_head(request.headers()) {
+        return Err(Status::resource_exhausted(HEAD_TOO_LARGE));
+    }
     let path = request.uri().path();
     let signal = signal_of(path).filter(|_| request.method() == Method::POST);
     let Some(signal) = signal else {
@@ -129,12 +132,15 @@ fn success() -> Response<Reply> {
 fn status(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal.class() {
-        Class::BadData => Status::new(Code::InvalidArgument, message),
+        Class::BadData => {
+            let details = ErrorDetails::with_bad_request_violation("", &message);
+            Status::with_error_details(Code::InvalidArgument, message, details)
+        }
         // Without RetryInfo: the same request would be refused again.
         Class::TooLarge => Status::new(Code::ResourceExhausted, message),
         Class::NoPipeline => Status::new(Code::Unimplemented, message),
         Class::Timeout => Status::new(Code::DeadlineExceeded, message),
-        Class::Full(after) => {
+        Class::Busy(after) | Class::Full(after) => {
             Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(after)))
         }
         Class::Unavailable(after) => {

@@ -1,38 +1,39 @@
 //! OTLP/HTTP: `POST /v1/{logs,traces,metrics}` with protobuf, binary or as JSON.
 
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
-use prost::Message;
-use tonic::Code;
+mod answer;
 
-use super::inflate::{self, Encoding};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, header};
+use hyper::body::Incoming;
+
+use super::inflate::Encoding;
 use super::receive::{BodyReader, Format, Receive, Received};
-use super::refusal::{Class, Refusal};
+use super::refusal::Refusal;
 use super::reply::Reply;
 use crate::auth::{Denied, Unknown};
 use crate::otlp::Signal;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers one request, in its own format.
 pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Response<Reply> {
     let (head, body) = request.into_parts();
     let mut body = BodyReader::new(body, receive.limits.body_timeout);
     match export(receive, &head, &mut body).await {
-        // An empty Export…ServiceResponse; `partial_success` unset is full success.
-        Ok(Format::Protobuf) => answer(StatusCode::OK, PROTOBUF, Vec::new()),
-        Ok(Format::Json) => answer(StatusCode::OK, JSON, "{}"),
+        Ok(format) => answer::success(format),
         Err(rejection) => {
             body.discard().await;
-            rejection.answer(format(&essence(&head.headers)).unwrap_or(Format::Protobuf))
+            // Who sent neither format is told in the one that a person can read.
+            rejection.answer(format(&essence(&head.headers)).unwrap_or(Format::Json))
         }
     }
 }
 
 async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Result<Format, Rejection> {
+    if !receive.takes_head(&head.headers) {
+        return Err(Rejection::Head);
+    }
     receive.authenticate(&head.headers).await.map_err(|unknown| match unknown {
         Unknown::Denied(denied) => Rejection::Denied(denied),
         Unknown::Busy => Refusal::BusyWithPasswords.into(),
@@ -46,6 +47,7 @@ async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Resul
 /// Why a request is not stored, in HTTP's terms.
 #[derive(Debug)]
 enum Rejection {
+    Head,
     Grpc,
     Denied(Denied),
     Path(String),
@@ -134,83 +136,4 @@ async fn read(receive: &Receive, body: &mut BodyReader, wanted: &Wanted) -> Resu
         bytes.extend_from_slice(&data);
     }
     Ok(Received { bytes, encoding: wanted.encoding, format: wanted.format, permit })
-}
-
-impl Rejection {
-    /// Says it as the specification wants it said ("OTLP/HTTP Response", "OTLP/HTTP Throttling").
-    fn answer(&self, format: Format) -> Response<Reply> {
-        match self {
-            Self::Grpc => {
-                let message = "this port speaks OTLP over HTTP; OTLP over gRPC has a port of its own, 4317 by default";
-                tonic::Status::unimplemented(message).into_http()
-            }
-            Self::Denied(denied) => {
-                let response = status(StatusCode::UNAUTHORIZED, Code::Unauthenticated, &denied.message, format);
-                match denied.challenge.parse() {
-                    Ok(challenge) => with(response, header::WWW_AUTHENTICATE, challenge),
-                    Err(_) => response,
-                }
-            }
-            Self::Path(path) => {
-                let message = format!("no such path: {path}; OTLP is taken at /v1/logs, /v1/traces and /v1/metrics\n");
-                answer(StatusCode::NOT_FOUND, TEXT, message)
-            }
-            Self::Method => {
-                let response = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "use POST\n");
-                with(response, header::ALLOW, HeaderValue::from_static("POST"))
-            }
-            Self::ContentType(other) => {
-                let message = match other.as_str() {
-                    "" => format!("no Content-Type: send {PROTOBUF} or {JSON}\n"),
-                    other => format!("Content-Type {other} is not supported: send {PROTOBUF} or {JSON}\n"),
-                };
-                answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, TEXT, message)
-            }
-            Self::ContentEncoding(other) => {
-                let message = format!("Content-Encoding {other} is not supported: use one of {}", inflate::ACCEPTED);
-                let response = status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, &message, format);
-                with(response, header::ACCEPT_ENCODING, HeaderValue::from_static(inflate::ACCEPTED))
-            }
-            Self::Refusal(refusal) => refuse(refusal, format),
-        }
-    }
-}
-
-fn refuse(refusal: &Refusal, format: Format) -> Response<Reply> {
-    let message = refusal.to_string();
-    match refusal.class() {
-        Class::BadData => status(StatusCode::BAD_REQUEST, Code::InvalidArgument, &message, format),
-        Class::TooLarge => status(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, &message, format),
-        Class::NoPipeline => status(StatusCode::NOT_FOUND, Code::Unimplemented, &message, format),
-        Class::Timeout => status(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message, format),
-        Class::Full(after) | Class::Unavailable(after) => {
-            // Whole seconds, and never 0: that would mean at once.
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            let response = status(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, &message, format);
-            with(response, header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
-        }
-    }
-}
-
-/// A `google.rpc.Status` in the request's format.
-fn status(code: StatusCode, rpc: Code, message: &str, format: Format) -> Response<Reply> {
-    match format {
-        Format::Protobuf => {
-            let status = tonic_types::Status { code: rpc as i32, message: message.to_owned(), details: Vec::new() };
-            answer(code, PROTOBUF, status.encode_to_vec())
-        }
-        Format::Json => answer(code, JSON, serde_json::json!({ "code": rpc as i32, "message": message }).to_string()),
-    }
-}
-
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Reply> {
-    let mut response = Response::new(Reply::new(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-fn with(mut response: Response<Reply>, name: header::HeaderName, value: HeaderValue) -> Response<Reply> {
-    response.headers_mut().insert(name, value);
-    response
 }

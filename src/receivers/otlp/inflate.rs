@@ -21,7 +21,9 @@ pub(super) const ACCEPTED: &str = "gzip, zstd, identity";
 pub(super) const GRPC_ACCEPTED: &str = "identity,gzip,zstd";
 
 /// A zstd frame may ask for a window of up to 2 GiB; 8 MiB is what RFC 8878 asks every decoder to take.
-const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+const ZSTD_WINDOW_MAX: usize = 8 << 20;
+/// The least that the decoder can be limited to.
+const ZSTD_WINDOW_LOG_MIN: u32 = 10;
 /// Below this any ratio is let through: short bodies of equal bytes shrink well.
 const RATIO_FREE: usize = 64 << 10;
 
@@ -71,7 +73,17 @@ impl Encoding {
         }
     }
 
-    /// Inflates a body. `may_hold` is asked before so many bytes are held.
+    /// What inflating a body holds beside what it becomes: the part of it that later parts may refer to.
+    pub(super) fn window(self, body: &[u8]) -> usize {
+        match self {
+            // RFC 1951 and what a decoder adds to it.
+            Self::Gzip | Self::Deflate => 64 << 10,
+            Self::Zstd => zstd_window(body).min(ZSTD_WINDOW_MAX),
+            Self::Identity => 0,
+        }
+    }
+
+    /// Inflates a body. `may_hold` is asked before so many bytes are held, its window among them.
     pub(super) fn inflate(
         self,
         body: &[u8],
@@ -79,6 +91,7 @@ impl Encoding {
         may_hold: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<u8>, Refusal> {
         let broken = |error| Refusal::Encoding { name: self.name(), error };
+        let window = self.window(body);
         let mut inflated: Box<dyn Read + '_> = match self {
             Self::Identity => Box::new(body),
             // Members follow each other, as RFC 1952 allows.
@@ -86,7 +99,9 @@ impl Encoding {
             Self::Deflate => Box::new(ZlibDecoder::new(body)),
             Self::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(body).map_err(broken)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(broken)?;
+                // A later frame gets no more than what the first one was admitted with.
+                let log = window.next_power_of_two().ilog2().max(ZSTD_WINDOW_LOG_MIN);
+                decoder.window_log_max(log).map_err(broken)?;
                 Box::new(decoder)
             }
         };
@@ -106,7 +121,7 @@ impl Encoding {
             if length > by_ratio {
                 return Err(Refusal::Ratio { limit: cap.ratio });
             }
-            if !may_hold(length) {
+            if !may_hold(length + window) {
                 return Err(Refusal::Busy);
             }
             out.extend_from_slice(&chunk[..read]);
@@ -121,4 +136,19 @@ impl Encoding {
             Self::Zstd => "zstd",
         }
     }
+}
+
+/// The window that a body's first zstd frame asks for (RFC 8878, section 3.1.1.1); any when it begins otherwise.
+fn zstd_window(body: &[u8]) -> usize {
+    const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+    const SINGLE_SEGMENT: u8 = 0x20;
+    let (Some(&MAGIC), Some(descriptor), Some(window)) = (body.first_chunk(), body.get(4), body.get(5)) else {
+        return ZSTD_WINDOW_MAX;
+    };
+    if descriptor & SINGLE_SEGMENT != 0 {
+        // The window is the content.
+        return Encoding::Zstd.claimed_size(body);
+    }
+    let base = 1_usize << (10 + u32::from(window >> 3));
+    base + base / 8 * usize::from(window & 7)
 }

@@ -15,6 +15,7 @@ mod http;
 mod idle;
 mod inflate;
 mod listener;
+mod places;
 mod receive;
 mod refusal;
 mod reply;

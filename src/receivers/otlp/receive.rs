@@ -64,6 +64,12 @@ impl Receive {
         }
     }
 
+    /// Whether the headers together are within the limit: HTTP/1 is read in larger pieces than that.
+    pub(super) fn takes_head(&self, headers: &http::HeaderMap) -> bool {
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        bytes <= self.limits.max_header_bytes as usize
+    }
+
     pub(super) fn too_large(&self) -> Refusal {
         Refusal::TooLarge { limit: self.limit, key: self.limit_key }
     }
@@ -98,17 +104,28 @@ impl Receive {
         } else {
             let by_ratio = inflate::most_by_ratio(received.bytes.len(), self.limits.max_ratio);
             let claimed = received.encoding.claimed_size(&received.bytes).min(self.limit).min(by_ratio);
-            Some(self.in_time(self.admission.admit_message(claimed)).await?)
+            let window = received.encoding.window(&received.bytes);
+            Some(self.in_time(self.admission.admit_message(claimed + window)).await?)
         };
         let receive = self.clone();
         let large = if received.encoding.is_identity() { LARGE } else { LARGE_COMPRESSED };
         let is_long = received.bytes.len() > large;
-        let (items, message, _permit) = off_the_loop(is_long, move || receive.open(signal, received, message)).await?;
+        let open = move || receive.open(signal, received, message);
+        let (items, message, _permit) = if is_long { self.off_the_loop(open).await? } else { open()? };
         if items > 0 {
             let until = std::time::Instant::now() + self.limits.room_timeout;
             self.intake.append_when_room(signal, &message.into(), items, until)?.durable().await?;
         }
         Ok(())
+    }
+
+    /// Runs work that takes a while on a thread where it holds up no other request.
+    async fn off_the_loop<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let _processor = self.admission.processor().await;
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(Refusal::Panicked))
     }
 
     /// From a body as it came to a valid request in protobuf, its items counted.
@@ -149,17 +166,6 @@ impl Receive {
 
 /// A request that may be stored: its items, its bytes, and the memory that they take.
 type Opened = (u32, Vec<u8>, Permit);
-
-/// Runs work that takes a while on a thread where it holds up no other request.
-async fn off_the_loop<T: Send + 'static>(
-    is_long: bool,
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    if !is_long {
-        return work();
-    }
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Refusal::Panicked))
-}
 
 /// A body that is being read.
 #[derive(Debug)]

@@ -47,13 +47,18 @@ pub(super) enum Class {
     TooLarge,
     /// Nobody takes this signal.
     NoPipeline,
-    /// Nothing was wrong with it: send it again, not before this time.
+    /// More comes than can be worked on: send it again, not before this time.
+    Busy(Duration),
+    /// As `Busy`: a log has no room.
     Full(Duration),
-    /// As `Full`, for a passing state of the receiver.
+    /// As `Busy`, for a passing state of the receiver.
     Unavailable(Duration),
     /// It came too slowly or not whole.
     Timeout,
 }
+
+/// The head of a request is judged before anything else is.
+pub(super) const HEAD_TOO_LARGE: &str = "the headers are larger than limits.max_header_size";
 
 /// The delay asked for where the log names none.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -64,9 +69,9 @@ impl Refusal {
             Self::Malformed(_) | Self::Json(_) | Self::Encoding { .. } | Self::Framing(_) => Class::BadData,
             Self::TooLarge { .. } | Self::Ratio { .. } => Class::TooLarge,
             Self::NoPipeline(_) => Class::NoPipeline,
-            Self::Busy => Class::Full(RETRY_AFTER),
+            Self::Busy | Self::BusyWithPasswords => Class::Busy(RETRY_AFTER),
             Self::Slow(_) | Self::Broken(_) => Class::Timeout,
-            Self::BusyWithPasswords | Self::Panicked => Class::Unavailable(RETRY_AFTER),
+            Self::Panicked => Class::Unavailable(RETRY_AFTER),
             Self::Log(error) if error.is_too_large() => Class::TooLarge,
             Self::Log(error) => {
                 let after = error.retry_after().unwrap_or(RETRY_AFTER);

@@ -1,6 +1,7 @@
 //! Connections: accepting, their limits, and an orderly end.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::idle::Activity;
 use super::listener::{Listener, Stream};
+use super::places::{Place, Places};
 use super::reply::Reply;
 use super::settings::Limits;
 use crate::listen::tls::Certificates;
@@ -28,8 +30,10 @@ use crate::listen::tls::Certificates;
 const STREAM_WINDOW: u32 = 64 << 10;
 /// An HTTP/2 peer that is silent is asked whether it is there, and left when it does not answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
-/// HTTP/1 needs as much to read at all; larger heads are refused after they were read.
+/// HTTP/1 needs as much to read at all; the handlers refuse larger heads after they were read.
 const MIN_BUFFER: usize = 16 << 10;
+/// How long a client whose place is wanted may take to hear that.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How long accepting pauses after it failed, for want of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,31 +55,31 @@ impl Server {
         let Self { listener, tls, limits } = self;
         let (stopping, stopped) = watch::channel(());
         let terms = Terms { builder: builder(&limits), limits, stopped };
-        let places = Arc::new(Semaphore::new(terms.limits.max_connections));
+        let places = Places::new(terms.limits.max_connections);
         let mut connections = JoinSet::new();
         let mut stop = pin!(stop);
+        // One at most waits for a place here, and all others in the listener's queue.
+        let mut accepted = None;
         loop {
-            let accepted = tokio::select! {
+            tokio::select! {
                 () = &mut stop => break,
-                accepted = accept(&listener, &places) => accepted,
-                Some(_) = connections.join_next() => continue,
-            };
-            let Some((stream, place)) = accepted else { continue };
-            let (acceptor, handler, terms) = (tls.as_ref().map(Certificates::acceptor), handler.clone(), terms.clone());
-            connections.spawn(async move {
-                terms.connection(stream, acceptor, handler).await;
-                drop(place);
-            });
+                stream = accept(&listener), if accepted.is_none() => accepted = stream,
+                Some(place) = places.take(), if accepted.is_some() => {
+                    let Some(stream) = accepted.take() else { continue };
+                    let acceptor = tls.as_ref().map(Certificates::acceptor);
+                    connections.spawn(terms.clone().connection(stream, place, acceptor, handler.clone()));
+                }
+                Some(_) = connections.join_next() => {}
+            }
         }
         drop((listener, stopping));
         while connections.join_next().await.is_some() {}
     }
 }
 
-async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Stream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+async fn accept(listener: &Listener) -> Option<Stream> {
     match listener.accept().await {
-        Ok(stream) => Some((stream, place)),
+        Ok(stream) => Some(stream),
         Err(error) => {
             tracing::warn!(%error, "the receiver otlp cannot accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -94,20 +98,21 @@ struct Terms {
 }
 
 impl Terms {
-    async fn connection<H, F>(mut self, stream: Stream, acceptor: Option<TlsAcceptor>, handler: H)
+    async fn connection<H, F>(mut self, stream: Stream, place: Place, acceptor: Option<TlsAcceptor>, handler: H)
     where
         H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
         F: Future<Output = Response<Reply>> + Send + 'static,
     {
-        let Some(acceptor) = acceptor else { return self.serve(stream, handler).await };
+        let Some(acceptor) = acceptor else { return self.serve(stream, &place, handler).await };
         let handshake = timeout(self.limits.handshake_timeout, acceptor.accept(stream));
         // Nothing is in flight yet: a stop does not wait for it.
         let shaken = tokio::select! {
             shaken = handshake => shaken,
+            () = place.activity.asked_to_go() => return,
             _ = self.stopped.changed() => return,
         };
         match shaken {
-            Ok(Ok(stream)) => self.serve(stream, handler).await,
+            Ok(Ok(stream)) => self.serve(stream, &place, handler).await,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a client of the receiver otlp did not get to an agreement on TLS")
             }
@@ -115,25 +120,21 @@ impl Terms {
         }
     }
 
-    /// Serves until the client goes, is idle for too long, or the receiver stops.
-    async fn serve<I, H, F>(mut self, stream: I, handler: H)
+    /// Serves until the client goes, is idle for too long or while its place is wanted, or the receiver stops.
+    async fn serve<I, H, F>(mut self, stream: I, place: &Place, handler: H)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
         F: Future<Output = Response<Reply>> + Send + 'static,
     {
-        let activity = Arc::new(Activity::default());
+        let activity = &place.activity;
         let service = {
-            let activity = Arc::clone(&activity);
-            let most = self.limits.max_header_bytes as usize;
+            let activity = Arc::clone(activity);
             service_fn(move |request: Request<Incoming>| {
-                let answer = (head_size(&request) <= most).then(|| handler(request));
+                let answer = handler(request);
                 let request_in_flight = activity.begin();
                 async move {
-                    let answer = match answer {
-                        Some(answer) => answer.await,
-                        None => too_large_a_head(),
-                    };
+                    let answer = answer.await;
                     drop(request_in_flight);
                     Ok::<_, Infallible>(answer)
                 }
@@ -141,36 +142,25 @@ impl Terms {
         };
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let mut idle = pin!(activity.idle(self.limits.header_timeout, self.limits.idle_timeout));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
-            () = &mut idle => None,
-            _ = self.stopped.changed() => None,
+        // What is in flight has to arrive within this, and its answer to be read: who does not is left.
+        let patience = tokio::select! {
+            ended = connection.as_mut() => return told(Ok(ended)),
+            () = &mut idle => self.limits.body_timeout,
+            () = activity.asked_to_go() => GOODBYE,
+            _ = self.stopped.changed() => self.limits.body_timeout,
         };
-        let ended = match ended {
-            Some(ended) => Ok(ended),
-            None => {
-                connection.as_mut().graceful_shutdown();
-                // What is in flight has to arrive within this, and its answer to be read: who does not is left.
-                timeout(self.limits.body_timeout, connection).await
-            }
-        };
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(error, "a connection to the receiver otlp ended badly"),
-            Err(_) => tracing::debug!("a client of the receiver otlp did not let its connection end"),
-        }
+        connection.as_mut().graceful_shutdown();
+        told(timeout(patience, connection).await);
     }
 }
 
-/// Bytes of all headers.
-fn head_size(request: &Request<Incoming>) -> usize {
-    request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
-}
-
-fn too_large_a_head() -> Response<Reply> {
-    let mut response = Response::new(Reply::new("the headers are larger than limits.max_header_size\n"));
-    *response.status_mut() = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    response
+/// How a connection ended.
+fn told(ended: Result<Result<(), Box<dyn Error + Send + Sync>>, Elapsed>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(error, "a connection to the receiver otlp ended badly"),
+        Err(_) => tracing::debug!("a client of the receiver otlp did not let its connection end"),
+    }
 }
 
 /// HTTP/1.1, and HTTP/2 without TLS from who begins with its preface. The port of gRPC takes both, so that who speaks

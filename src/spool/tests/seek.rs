@@ -1,6 +1,10 @@
 //! Moving, pausing and removing cursors: in a log of this process, and in files that nobody owns.
 
+use rustix::io::Errno;
+
+use super::fault_disk::{Fault, FaultDisk, Op};
 use super::*;
+use crate::spool::env::Env;
 use crate::spool::format::frame::HEADER_LEN;
 use crate::spool::{CursorInspection, CursorOptions, Durability, Editor, Limit, LogOptions, OnFull};
 
@@ -457,4 +461,92 @@ fn a_move_says_which_is_the_oldest_record_that_could_be_reached() {
     let moved = c.seek(From::Sequence(oldest.sequence)).unwrap();
     let told = (moved.oldest_sequence, moved.oldest_time_unix_nanos);
     assert_eq!(told, (Some(oldest.sequence), Some(oldest.time_unix_nanos)));
+}
+
+#[test]
+fn what_was_sent_again_from_the_dead_letters_is_counted() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..10, 100);
+    let c = cursor(&log, "c");
+    log.count_replayed("c", 3).unwrap();
+    log.count_replayed("c", 4).unwrap();
+    assert_eq!(bench.spool.as_ref().unwrap().inspect().unwrap().logs[0].cursors[0].replayed_items, 7);
+    assert!(log.count_replayed("d", 1).unwrap_err().is_not_found());
+    drop((c, log));
+    bench.reopen();
+    assert_eq!(seen(&bench).replayed_items, 7, "durably");
+}
+
+/// Whether a task was woken.
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_command_wakes_who_waits_for_one() {
+    let bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..10, 100);
+    let mut c = cursor(&log, "c");
+    assert_eq!(deliver(&mut c).len(), 10);
+    let commands: [fn(&Log); 3] = [
+        |log| assert_eq!(log.seek("c", From::Oldest).unwrap().replayed_items, 10),
+        |log| log.pause("c").unwrap(),
+        |log| log.resume("c").unwrap(),
+    ];
+    for command in commands {
+        let woken = std::sync::Arc::new(Woken::default());
+        let mut commanded = std::pin::pin!(c.commanded());
+        let waker = std::sync::Arc::clone(&woken).into();
+        let mut context = std::task::Context::from_waker(&waker);
+        assert!(commanded.as_mut().poll(&mut context).is_pending());
+        command(&log);
+        assert!(woken.0.load(std::sync::atomic::Ordering::Relaxed));
+        assert!(commanded.as_mut().poll(&mut context).is_ready());
+        c.take_commanded().unwrap();
+    }
+}
+
+#[test]
+fn files_say_what_is_pending_of_a_cursor_that_began_at_the_end() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..20, 100);
+    drop(log.cursor("c", Start::Newest, Need::Required).unwrap());
+    append(&log, 20..30, 100);
+    drop(log);
+    bench.spool.take().unwrap().close().unwrap();
+    let pending = Editor::open(bench.path()).unwrap().remove_cursor("log", "c").unwrap();
+    assert_eq!((pending.items, pending.bytes), (10, 1000));
+}
+
+#[test]
+fn a_cursors_file_that_cannot_be_opened_is_not_taken_for_one_that_is_not_there() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..10, 100);
+    deliver(&mut cursor(&log, "bookmark"));
+    drop(log);
+    bench.spool.take().unwrap().close().unwrap();
+    let disk = FaultDisk::default();
+    disk.add(Fault { op: Op::Open, file: "bookmark", skip: 0, times: 1, errno: Errno::IO });
+    let spool = bench.open_on(Env { disk: std::sync::Arc::new(disk), ..Env::real() });
+    assert!(spool.log("log").is_err(), "as a new one it would deliver everything again");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "an operator's mistake")]
+fn a_cursor_whose_file_is_gone_can_be_removed() {
+    let bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..10, 100);
+    drop(cursor(&log, "c"));
+    std::fs::remove_file(bench.log_dir().join("cursors/c")).unwrap();
+    assert_eq!(log.remove_cursor("c").unwrap().items, 10);
 }

@@ -231,3 +231,30 @@ fn rule_13_who_gives_room_gives_no_more_than_is_needed() {
     }
     assert!(last > before && lost(&needy) == 0);
 }
+
+#[test]
+fn rule_13_damaged_bytes_that_are_kept_take_room_from_everybody() {
+    let shares = Shares::new();
+    let (log, _other) = (shares.log("log", None, 0), shares.log("other", None, 0));
+    let room = || log.0.space.room_in_cap(&log.0.account);
+    let before = room();
+    log.0.space.add_other(Shares::MIB);
+    assert_eq!(room(), before - Shares::MIB);
+}
+
+#[test]
+fn rule_13_a_log_at_its_own_cap_asks_nobody_for_room() {
+    let shares = Shares::new();
+    let (_above, capped) = (shares.log("above", None, 60), shares.log("capped", Some(8), 7));
+    assert_eq!(shares.donor(&capped, 1).as_deref(), Some("above"), "within its cap");
+    assert_eq!(shares.donor(&capped, 2), None, "one MiB beyond it");
+    assert_eq!(shares.donor(&capped, 9), None);
+}
+
+#[test]
+fn rule_13_without_a_limit_the_directory_takes_a_tenth_of_its_file_system_and_10_gib_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), Options::default()).unwrap();
+    let volume = rustix::fs::statvfs(dir.path()).unwrap();
+    assert_eq!(spool.max_size(), (volume.f_blocks * volume.f_frsize / 10).min(10 << 30));
+}

@@ -4,6 +4,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsSe
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use prost::Message;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use super::lab::{Lab, PROTOBUF, grpc, gzip, logs, message, raw, traces};
 use crate::otlp::Signal;
@@ -18,10 +19,18 @@ async fn malformed_protobuf_is_a_client_error_with_its_place() {
     let status = answer.rpc_status();
     assert_eq!(status.code, Code::InvalidArgument as i32);
     assert_eq!(status.message, "malformed protobuf at byte 2: a field ends beyond its message");
+    let details = tonic::Status::with_details(Code::InvalidArgument, "", answer.body.clone().into());
+    let violations = details.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(violations[0].description, status.message);
+    let json = lab.post("/v1/logs", "Content-Type: application/json\r\n", b"[").await;
+    let json: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
+    assert_eq!(json["details"][0]["@type"], "type.googleapis.com/google.rpc.BadRequest");
+    assert_eq!(json["details"][0]["fieldViolations"][0]["description"], json["message"]);
 
     let status = grpc(lab.grpc, "/opentelemetry.proto.collector.logs.v1.LogsService/Export", message(&[0xff])).await;
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().starts_with("malformed protobuf at byte 0"), "{}", status.message());
+    assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].description, status.message());
     assert!(lab.stored(Signal::Logs).is_empty());
 }
 
@@ -42,17 +51,19 @@ async fn wrong_requests_are_told_what_is_right() {
     let body = logs(1, "a").encode_to_vec();
     let answer = lab.post("/v1/log", PROTOBUF, &body).await;
     assert_eq!(answer.status, 404);
-    assert!(answer.text().contains("/v1/logs"), "{}", answer.text());
+    let status = answer.rpc_status();
+    assert!(status.code == Code::NotFound as i32 && status.message.contains("/v1/logs"), "{status:?}");
 
     let get = b"GET /v1/logs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec();
     let answer = lab.raw(get).await;
     assert_eq!(answer.status, 405);
-    assert!(answer.head.contains("allow: post"), "{}", answer.head);
+    assert!(answer.head.contains("allow: post") && answer.text().contains("use POST"), "{}", answer.head);
 
     for content_type in ["", "Content-Type: text/plain\r\n"] {
         let answer = lab.post("/v1/logs", content_type, &body).await;
         assert_eq!(answer.status, 415);
-        assert!(answer.text().contains("application/x-protobuf"), "{}", answer.text());
+        let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert!(status["message"].as_str().unwrap().contains("application/x-protobuf"), "{status}");
     }
     let answer = lab.post("/v1/logs", &format!("{PROTOBUF}Content-Encoding: br\r\n"), &body).await;
     assert_eq!(answer.status, 415);

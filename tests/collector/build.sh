@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Builds the gateway with the Collector's own builder, every module held to go.sum: build.sh DIR GO
+# Builds a Collector with the Collector's own builder, every module held to a go.sum: build.sh gateway|peer DIR GO
+#
+# gateway: 0.138.0, the newest with the opensearch exporter; what tidegate sends through. peer: 0.162.0 with file_storage;
+# what tidegate is compared with.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-out=$(realpath -m "$1") go=$2
-version=0.138.0
+here=$(cd "$(dirname "$0")" && pwd)/$1
+out=$(realpath -m "$2") go=$3
+version=$(grep -oE 'version: [0-9.]+' "$here/builder.yaml" | head -1 | cut -d' ' -f2)
 [ -n "$go" ] || { echo "no go command: apt-get install golang-go"; exit 1; }
 if [ -x "$out/otelcol" ] && cmp -s "$here/go.sum" "$out/go.sum"; then "$out/otelcol" --version; exit; fi
 mkdir -p "$out"
 export GOFLAGS='' GOBIN="$out/bin" GOTOOLCHAIN=auto
-# These module versions are not in every checksum database; go.sum beside this script holds their sums instead.
+# These module versions are not in every checksum database; go.sum beside the configuration holds their sums instead.
 export GOSUMDB=off
 
 # Debian 12's Go is too old to fetch a newer one by itself, but it can fetch it as the module that it is.
