@@ -73,6 +73,14 @@ grep -q "\"intValue\":\"$pid\"" "$home/data/events/kernel.jsonl" || fail "the lo
 target/release/tidegate spool inspect
 target/release/tidegate doctor
 
+echo "its metrics: promtool has nothing to say about them"
+exec 3<> /dev/tcp/127.0.0.1/8888
+printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
+sed '1,/^\r$/d' <&3 > "$home/metrics"
+exec 3>&-
+[ "$(grep -c '^# TYPE' "$home/metrics")" -gt 20 ] || { cat "$home/metrics"; fail "these are not its metrics"; }
+promtool check metrics < "$home/metrics" || fail "promtool finds fault with its metrics"
+
 kill -TERM "$agent"
 code=0
 wait "$cargo" || code=$?

@@ -62,6 +62,7 @@ const FILE_ACCESS: &[(&str, &str)] = &[
     ("src/config/", "reads configuration files"),
     ("src/listen/holder.rs", "reads /proc to name who holds a port"),
     ("src/listen/private.rs", "the name and the mode of a Unix socket"),
+    ("src/pipeline/observe/process.rs", "reads /proc to say what the agent takes of the machine"),
     ("src/cli/", "doctor reads /proc and /sys; commands read what they are pointed at"),
     ("src/receivers/kernel/", "reads /proc, /sys, cgroups and the container runtimes' files"),
 ];

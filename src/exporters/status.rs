@@ -1,6 +1,7 @@
 //! How an exporter is doing, shared with health, metrics and the stop message.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Whether an exporter moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,8 +46,14 @@ pub struct Snapshot {
     pub sent_items: u64,
     /// Items parked as dead letters.
     pub parked_items: u64,
+    /// Requests that wait for an answer.
+    pub in_flight: u64,
+    /// Since when there is something to deliver and nothing was delivered; `None` while there is nothing.
+    pub waiting_since: Option<Instant>,
     /// What the backend last refused or the network last said; kept after recovery.
     pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<jiff::Timestamp>,
 }
 
 /// The shared cell of a [`Snapshot`].

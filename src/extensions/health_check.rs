@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -16,6 +17,8 @@ pub struct Settings {
     pub endpoint: SocketAddr,
     /// The path that answers; starts with a slash. Default `/`.
     pub path: String,
+    /// An exporter that has something to deliver and delivers nothing for this long makes it red. Default 15 minutes.
+    pub stuck_after: Duration,
     /// The configuration path of the endpoint, for messages. Default `extensions.health_check.endpoint`.
     pub key: String,
 }
@@ -25,6 +28,7 @@ impl Default for Settings {
         Self {
             endpoint: SocketAddr::from(([127, 0, 0, 1], 13133)),
             path: "/".to_owned(),
+            stuck_after: Duration::from_secs(15 * 60),
             key: "extensions.health_check.endpoint".to_owned(),
         }
     }

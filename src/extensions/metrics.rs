@@ -1,6 +1,6 @@
 //! The agent's own metrics in the Prometheus text format, version 0.0.4.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -21,6 +21,10 @@ pub enum Kind {
     Counter,
     /// Goes both ways.
     Gauge,
+    /// Observations in buckets, [`Exposition::histogram`].
+    Histogram,
+    /// Not said.
+    Unknown,
 }
 
 impl Exposition {
@@ -29,18 +33,42 @@ impl Exposition {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Unknown => "untyped",
         };
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
     }
 
     /// One sample of the family started last.
-    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}=\"{}\"", escape(v))).collect();
         if labels.is_empty() {
             self.line(format_args!("{name} {value}"));
         } else {
             self.line(format_args!("{name}{{{}}} {value}", labels.join(",")));
         }
+    }
+
+    /// The samples of one histogram of the family started last: each bucket has its upper bound and how many
+    /// observations are at most that.
+    pub fn histogram(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        buckets: impl IntoIterator<Item = (f64, u64)>,
+        count: u64,
+        sum: f64,
+    ) {
+        let bucket = format!("{name}_bucket");
+        let mut labels = labels.to_vec();
+        for (bound, count) in buckets {
+            self.sample(&bucket, &[&labels[..], &[("le", &bound.to_string())]].concat(), count);
+        }
+        labels.push(("le", "+Inf"));
+        self.sample(&bucket, &labels, count);
+        labels.pop();
+        self.sample(&format!("{name}_sum"), &labels, sum);
+        self.sample(&format!("{name}_count"), &labels, count);
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

@@ -12,7 +12,8 @@ use super::receivers::left;
 use super::{StartError, Stop};
 use crate::config::{Config, Exporter, ExporterSettings, Id, Pipeline, SELF_LOG};
 use crate::exporters::{Request, SendError, Sent, Sink, Status, debug, drain, file, otlp, otlphttp};
-use crate::spool::{Cursor, CursorOptions, Log, Need, Start};
+use crate::otlp::Signal;
+use crate::spool::{Cursor, CursorOptions, Limit, Log, Need, Start};
 
 /// One exporter of one pipeline at work.
 #[derive(Debug)]
@@ -21,6 +22,9 @@ pub(super) struct Drain {
     pub(super) cursor: String,
     pub(super) exporter: Id,
     pub(super) pipeline: String,
+    pub(super) signal: Signal,
+    /// How far its cursor may lag.
+    pub(super) limit: Option<Limit>,
     pub(super) status: Arc<Status>,
     /// For what is sent beside the drain, by command.
     pub(super) sink: AnySink,
@@ -123,7 +127,11 @@ impl Work<'_> {
             ExporterSettings::File(settings) => settings.path.display().to_string(),
             ExporterSettings::Debug(_) => "standard output".to_owned(),
         };
-        let log = if losses_of.is_some() { SELF_LOG.to_owned() } else { pipeline.log.clone() };
+        // The log of losses holds log records, whatever its pipeline's signal, and has no limit.
+        let (log, signal, limit) = match losses_of {
+            Some(_) => (SELF_LOG.to_owned(), Signal::Logs, None),
+            None => (pipeline.log.clone(), pipeline.id.signal(), exporter.max_pending),
+        };
         let (name, pending) = (cursor.name().to_owned(), cursor.pending().items);
         // At the level of errors, so that warnings are not without it when only those are wanted.
         let span = tracing::error_span!("exporter", %id, pipeline = %pipeline.id);
@@ -141,7 +149,20 @@ impl Work<'_> {
             AnySink::Debug(sink) => task.spawn(sink),
         };
         let (exporter, pipeline) = (id.clone(), pipeline.id.to_string());
-        Drain { log, cursor: name, exporter, pipeline, status, sink: sink.clone(), target, pending, stop, task }
+        Drain {
+            log,
+            cursor: name,
+            exporter,
+            pipeline,
+            signal,
+            limit,
+            status,
+            sink: sink.clone(),
+            target,
+            pending,
+            stop,
+            task,
+        }
     }
 }
 

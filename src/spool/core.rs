@@ -19,6 +19,7 @@ use super::segment::{FoundHole, Segment};
 use super::space::{Account, Space};
 use super::spare::Spares;
 use super::stream::{Extent, Source};
+use super::syncs::Syncs;
 use super::table::Table;
 use super::view::View;
 use super::{Error, LogOptions};
@@ -50,6 +51,7 @@ pub(crate) struct LogCore {
     /// What the writer cannot do now, for `inspect` and health.
     pub(crate) trouble: Mutex<Option<Error>>,
     pub(crate) dead: DeadLetters,
+    pub(crate) syncs: Arc<Syncs>,
     /// When this log was opened, on the boot clock.
     pub(crate) opened: Duration,
 }

@@ -12,7 +12,7 @@ use super::error::Kind;
 use super::format::frame;
 use super::queue::{Caller, Frame, Queue, Queued, Turn};
 use super::writer::Writer;
-use super::{Appended, CursorOptions, Error, Need, Start};
+use super::{Appended, CursorOptions, Error, Need, Start, SyncLatency};
 
 /// What an append is answered through.
 type Answer = oneshot::Receiver<Result<Appended, Error>>;
@@ -340,5 +340,20 @@ impl Log {
     #[must_use]
     pub fn trouble(&self) -> Option<Error> {
         super::env::lock(&self.0.trouble).clone()
+    }
+    /// How long its syncs took since it was opened.
+    ///
+    /// ```
+    /// # use tidegate::spool::{Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// # let log = spool.log("events")?;
+    /// log.append_wait(1, "one frame".into(), 1)?;
+    /// assert!(log.sync_latency().count > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn sync_latency(&self) -> SyncLatency {
+        self.0.syncs.latency()
     }
 }

@@ -38,7 +38,7 @@
 //! | what a start finds | `recovery`, `segment`, `table` |
 //! | what goes, and when | `reclaim`, `limit` (what a lagging cursor drops), `space`, `spare`, `age`, `housekeeper` |
 //! | who runs the writers and the housekeeper | `worker`, woken by `queue` and `bell` |
-//! | what is told | `loss`, `inspect`, `verify`, `damage`, `dead_letter` |
+//! | what is told | `loss`, `inspect`, `verify`, `damage`, `dead_letter`, `syncs` |
 
 mod ack;
 mod age;
@@ -76,6 +76,7 @@ mod spare;
 #[allow(clippy::module_inception, reason = "the room of the type Spool")]
 mod spool;
 mod stream;
+mod syncs;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -100,4 +101,5 @@ pub use report::{
     CursorInspection, Damage, Inspection, LogInspection, LogVerification, Owner, SegmentInspection, Verification,
 };
 pub use spool::Spool;
+pub use syncs::SyncLatency;
 pub use types::{Appended, Batch, CursorOptions, DeadLetter, Frame, From, Move, Need, Pending, Start};

@@ -17,6 +17,7 @@ use super::reader::Reader;
 use super::recovery;
 use super::space::{Account, Space};
 use super::spare::Spares;
+use super::syncs::Syncs;
 use super::view::View;
 use super::worker::Worker;
 use super::writer::{Serving, Writer};
@@ -462,6 +463,7 @@ impl Shared {
             bell: self.bell.clone(),
             reclaiming: Mutex::default(),
             trouble: Mutex::default(),
+            syncs: Arc::new(Syncs::new(env.clock.clone())),
             opened: env.clock.boot(),
             dead,
             options,

@@ -69,6 +69,25 @@ fn a_refusal_is_told_once_with_the_exporters_name_and_so_is_its_end() {
 }
 
 #[test]
+fn an_exporter_that_delivers_nothing_for_too_long_makes_it_red() {
+    let stage = Stage::new();
+    let backend = Backend::start(Mood::Refuse(Code::Unavailable, "at lunch"));
+    stage.configure(&[("otlp/billing", to(backend.address))]);
+    let config = std::fs::read_to_string(stage.config()).unwrap();
+    stage.write("agent.yaml", config.replace("health_check: { ", "health_check: { stuck_after: 500ms, "));
+    let running = stage.start_again();
+    send(running.grpc, &["kept"]);
+    let red = wait_until(running.health, 503);
+    let reason = red["reasons"][0].as_str().unwrap();
+    for part in ["exporter otlp/billing (logs): nothing was delivered for ", "UNAVAILABLE: at lunch"] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    backend.set(Mood::Take);
+    backend.wait_for(&["kept"]);
+    wait_until(running.health, 200);
+}
+
+#[test]
 fn other_paths_are_not_there() {
     let stage = Stage::new();
     let backend = Backend::start(Mood::Take);

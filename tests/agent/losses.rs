@@ -57,7 +57,7 @@ fn rule_19_what_a_limit_took_is_told_to_the_backend_that_misses_it() {
         .expect("the newest");
     let metrics = get(running.metrics, "/metrics").text();
     assert!(
-        metrics.contains("tidegate_cursor_dropped_items{log=\"logs\",cursor=\"logs:otlp\",reason=\"full\"}"),
+        metrics.contains("tidegate_cursor_dropped_items_total{log=\"logs\",cursor=\"logs:otlp\",reason=\"full\"}"),
         "{metrics}"
     );
     let (status, said) = running.agent.stop(PATIENCE);

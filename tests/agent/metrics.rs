@@ -29,14 +29,19 @@ fn parse(text: &str) -> Scrape {
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').expect(line);
             assert_eq!(name, help, "TYPE without its HELP");
-            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert!(["counter", "gauge", "histogram", "untyped"].contains(&kind), "{line}");
             let family = Family { kind: kind.to_owned(), samples: BTreeMap::new() };
             assert!(scrape.insert(name.to_owned(), family).is_none(), "{name} comes twice");
             open = name.to_owned();
         } else {
             let (name, labels, value) = sample(line);
-            assert_eq!(name, open, "a sample outside its family: {line}");
-            let family = scrape.get_mut(name).expect(line);
+            let family = scrape.get_mut(&open).expect(line);
+            let parts: &[&str] = if family.kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+            let is_of_family = parts.iter().any(|part| name.strip_suffix(part) == Some(open.as_str()));
+            assert!(is_of_family, "a sample outside its family: {line}");
+            // The samples of a histogram differ in their names too.
+            let labels =
+                if name == open { labels } else { labels.into_iter().chain([("".into(), name.into())]).collect() };
             assert!(family.samples.insert(labels, value).is_none(), "twice: {line}");
         }
     }
@@ -115,21 +120,53 @@ fn a_scrape_is_prometheus_text_and_counts_what_came_went_and_waits() {
     };
     let exporter = |id: &'static str| [("exporter", id), ("pipeline", "logs"), ("log", "logs")];
     let good = exporter("otlp/good");
-    let settled = || Some(scrape()).filter(|scrape| value(scrape, "tidegate_exporter_sent_items", &good) == 15.0);
+    let settled = || Some(scrape()).filter(|scrape| value(scrape, "tidegate_exporter_sent_items_total", &good) == 15.0);
     let settled = wait_for(PATIENCE, settled).expect("what was sent is counted");
     assert_eq!(value(&settled, "otelcol_receiver_accepted_log_records", &[("receiver", "otlp")]), 15.0);
     assert_eq!(value(&settled, "otelcol_receiver_refused_log_records", &[("receiver", "otlp")]), 0.0);
     assert_eq!(value(&settled, "tidegate_cursor_pending_items", &exporter("otlp/dead")), 15.0);
-    assert_eq!(value(&settled, "tidegate_exporter_sent_items", &exporter("otlp/dead")), 0.0);
-    assert!(value(&settled, "tidegate_exporter_failed_requests", &exporter("otlp/dead")) >= 1.0);
-    assert_eq!(value(&settled, "tidegate_log_accepted_items", &[("log", "logs")]), 15.0);
+    assert_eq!(value(&settled, "tidegate_exporter_sent_items_total", &exporter("otlp/dead")), 0.0);
+    assert!(value(&settled, "tidegate_exporter_failed_requests_total", &exporter("otlp/dead")) >= 1.0);
+    assert_eq!(value(&settled, "tidegate_log_accepted_items_total", &[("log", "logs")]), 15.0);
+    assert_eq!(value(&settled, "otelcol_exporter_sent_log_records", &[("exporter", "otlp/good")]), 15.0);
+    assert_eq!(
+        value(&settled, "otelcol_exporter_queue_size", &[("exporter", "otlp/dead"), ("data_type", "logs")]),
+        15.0
+    );
+    assert!(value(&settled, "tidegate_cursor_lag_seconds", &exporter("otlp/dead")) > 0.0);
+    assert!(value(&settled, "tidegate_exporter_last_error", &exporter("otlp/dead")) > 1.7e9);
+    let ledger = |what: &str| {
+        value(
+            &settled,
+            &format!("tidegate_cursor_{what}_items_total"),
+            &[("log", "logs"), ("cursor", "logs:otlp/good")],
+        )
+    };
+    assert_eq!([ledger("accepted"), ledger("delivered"), ledger("parked")], [15.0, 15.0, 0.0]);
+    let [written, durable] = ["written", "durable"]
+        .map(|what| value(&settled, &format!("tidegate_log_{what}_sequence"), &[("log", "logs")]));
+    assert!(durable > 0.0 && durable <= written);
+    let document = include_str!("../../docs/metrics.md");
     for (name, family) in &settled {
-        assert!(name.starts_with("otelcol_") || name.starts_with("tidegate_"), "{name}");
         assert!(family.samples.values().all(|value| *value >= 0.0), "{name}");
-        let gauges = ["_pending_items", "_bytes", "_last_sequence", "_poisoned", "_refusing", "_cursors", "_paused"];
-        let is_gauge = gauges.iter().any(|end| name.ends_with(end));
-        assert_eq!(family.kind, if is_gauge { "gauge" } else { "counter" }, "{name}");
+        let is_ours = name.starts_with("tidegate_");
+        assert!(is_ours || name.starts_with("otelcol_"), "{name}");
+        assert_eq!(family.kind == "counter", name.ends_with("_total"), "{name}");
+        assert!(!is_ours || family.kind != "untyped", "{name}");
+        let stem = ["_spans", "_metric_points"].iter().find_map(|unit| name.strip_suffix(unit));
+        let name = stem.map_or(name.clone(), |stem| format!("{stem}_log_records"));
+        assert!(document.contains(&format!("`{name}`")), "{name} is not in docs/metrics.md");
     }
+    let syncs = &settled["tidegate_log_sync_seconds"].samples;
+    let of = |part: &str| {
+        let name = format!("tidegate_log_sync_seconds_{part}");
+        let is_it = |labels: &BTreeMap<String, String>| labels[""] == name && labels["log"] == "logs";
+        syncs.iter().filter(|(labels, _)| is_it(labels)).map(|(_, value)| *value).collect::<Vec<f64>>()
+    };
+    let (mut buckets, count) = (of("bucket"), of("count")[0]);
+    buckets.sort_by(f64::total_cmp);
+    assert!(count > 0.0 && of("sum")[0] > 0.0);
+    assert_eq!((buckets.len(), buckets.last()), (15, Some(&count)), "the last bucket has them all");
 }
 
 #[test]

@@ -73,13 +73,15 @@ service:
 
     /// Waits until so many requests of its exporters failed.
     pub(crate) fn wait_for_failures(&self, count: u64) -> Result<(), String> {
-        let failed = wait_for(PATIENCE, || (self.sum("tidegate_exporter_failed_requests") >= count).then_some(()));
+        let failed =
+            wait_for(PATIENCE, || (self.sum("tidegate_exporter_failed_requests_total") >= count).then_some(()));
         failed.ok_or_else(|| format!("it did not try again: {}", self.said()))
     }
 
     /// Waits until its exporters have nothing left.
     pub(crate) fn wait_for_nothing_pending(&self) -> Result<(), String> {
-        let done = || self.sum("tidegate_exporter_requests") > 0 && self.sum("tidegate_cursor_pending_items") == 0;
+        let done =
+            || self.sum("tidegate_exporter_requests_total") > 0 && self.sum("tidegate_cursor_pending_items") == 0;
         let done = wait_for(PATIENCE, || done().then_some(()));
         done.ok_or_else(|| format!("it does not take it as delivered: {}", self.said()))
     }

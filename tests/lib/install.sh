@@ -9,6 +9,7 @@ DEBIAN_PACKAGES=(
     "numactl numactl" "cpio cpio" "zstd zstd" "depmod kmod" "xz xz-utils" "dmsetup dmsetup"
     "ip iproute2" "mkfs.ext4 e2fsprogs" "mkfs.xfs xfsprogs" "losetup util-linux" "mount mount" "setpriv util-linux"
     "java openjdk-17-jdk-headless" "mvn maven"                     # OpenSearch
+    "promtool prometheus"                                          # the agent's metrics
     "systemd-analyze systemd" "pgrep procps" "git git" "cc gcc"
 )
 

@@ -8,6 +8,7 @@ use super::receivers::endpoint;
 use super::storage::{DiskBuffer, disk_buffer};
 use crate::config::fault::Problem;
 use crate::config::fields::Fields;
+use crate::config::units::positive_duration;
 use crate::config::values::{boolean, path, word};
 use crate::extensions::health_check;
 
@@ -52,6 +53,7 @@ fn health(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> health_
                 .suggest("begin with a slash; letters, digits, `/`, `-`, `_`, `.`"))
         }
     });
+    fields.set("stuck_after", &mut settings.stuck_after, positive_duration);
     fields.refused(&["tls", "auth"], "keep health on loopback, or put a proxy in front of it");
     fields.told(&["response_body"], "the answer has the reasons");
     fields.told(&["check_collector_pipeline"], "every exporter is checked");

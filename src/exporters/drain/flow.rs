@@ -149,14 +149,18 @@ impl Flow {
 
     /// How the exporter is doing.
     pub(super) fn state(&self) -> State {
-        let is_busy = self.in_flight > 0 || !self.queue.is_empty();
-        if (self.refusals > 0 && is_busy) || self.queue.iter().any(|piece| piece.suspected_at.is_some()) {
+        if (self.refusals > 0 && self.is_busy()) || self.queue.iter().any(|piece| piece.suspected_at.is_some()) {
             State::Refused
         } else if self.retries > 0 {
             State::Retrying
         } else {
             State::Ok
         }
+    }
+
+    /// Whether something is sent, or is to be sent or parked.
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight > 0 || !self.queue.is_empty() || !self.parking.is_empty()
     }
 
     /// Whether the last answer was an acceptance, or none came yet.

@@ -213,7 +213,7 @@ impl<S: Sink> Drain<S> {
         }
         self.status.update(|s| {
             s.failures += 1;
-            s.last_error = Some(reason);
+            (s.last_error, s.last_error_at) = (Some(reason), Some(jiff::Timestamp::now()));
         });
     }
 
@@ -223,7 +223,19 @@ impl<S: Sink> Drain<S> {
             (None, true) => State::Paused,
             (None, false) => self.flow.state(),
         };
-        self.status.update(|s| s.state = state);
+        let (is_waiting, in_flight) = (self.is_waiting_for_backend(), self.in_flight.len() as u64);
+        self.status.update(|s| {
+            (s.state, s.in_flight) = (state, in_flight);
+            match is_waiting {
+                true => drop(s.waiting_since.get_or_insert_with(std::time::Instant::now)),
+                false => s.waiting_since = None,
+            }
+        });
+    }
+
+    /// Whether something that was read is not delivered. What a command paused waits for the command.
+    fn is_waiting_for_backend(&self) -> bool {
+        !self.is_paused && (self.flow.is_busy() || !self.foreign.is_empty())
     }
 
     /// Parks what is to be parked, and acks what is done.
@@ -236,6 +248,9 @@ impl<S: Sink> Drain<S> {
             if let Err(error) = cursor.ack(done.first, done.last, done.parked) {
                 // Delivered all the same: a restart sends these records again.
                 self.disk_failed("the cursor cannot be moved", &error);
+            } else {
+                // Counted from now, if there is more.
+                self.status.update(|s| s.waiting_since = None);
             }
         }
         cursor
@@ -318,7 +333,9 @@ impl<S: Sink> Drain<S> {
     fn disk_failed(&mut self, what: &str, error: &Error) {
         tracing::error!(%error, "{what}");
         self.disk_pause = Some(Instant::now() + DISK_PAUSE);
-        self.status.update(|s| s.last_error = Some(format!("{what}: {error}")));
+        self.status.update(|s| {
+            (s.last_error, s.last_error_at) = (Some(format!("{what}: {error}")), Some(jiff::Timestamp::now()));
+        });
     }
 
     async fn stop(mut self, cursor: Cursor) -> Cursor {

@@ -10,6 +10,7 @@ use super::super::format::frame::{self, FrameHeader};
 use super::super::format::segment::{DATA_AT, FOOTER_LEN, Footer};
 use super::super::fs::DiskFile;
 use super::super::segment::Segment;
+use super::super::syncs::Syncs;
 
 /// Payloads up to this size are copied beside their headers: one buffer fewer costs more than the copy saves above.
 const COPY_UP_TO: usize = 1024;
@@ -24,6 +25,7 @@ pub(crate) struct Open {
     pub(crate) segment: Arc<Segment>,
     file: Arc<dyn DiskFile>,
     seed: Seed,
+    syncs: Arc<Syncs>,
     /// Where the next frame goes.
     pub(crate) end: u64,
     pub(crate) count: u64,
@@ -50,9 +52,9 @@ pub(crate) struct Arena {
 }
 
 impl Open {
-    pub(crate) fn new(segment: Arc<Segment>, file: Arc<dyn DiskFile>) -> Self {
+    pub(crate) fn new(segment: Arc<Segment>, file: Arc<dyn DiskFile>, syncs: Arc<Syncs>) -> Self {
         let seed = segment.seed();
-        Self { segment, file, seed, end: DATA_AT, count: 0, first_time: 0, last_time: 0, is_littered: false }
+        Self { segment, file, seed, syncs, end: DATA_AT, count: 0, first_time: 0, last_time: 0, is_littered: false }
     }
 
     /// Bytes of frames that still fit, in a segment of this size.
@@ -105,7 +107,7 @@ impl Open {
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.syncs.time(|| self.file.sync_data())
     }
 
     /// Writes the footer at the end of the file, not yet durable. Returns by how much the file grew.

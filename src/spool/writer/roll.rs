@@ -213,7 +213,7 @@ impl Writer {
         let fail = |op, e: io::Error| Error::io(op, &made.path, e);
         made.file.write_bytes(&header.encode_block(), 0).map_err(|e| fail("write", e))?;
         let segment = Segment::new(path, *header, made.size);
-        let mut open = Open::new(Arc::new(segment), made.file.clone());
+        let mut open = Open::new(Arc::new(segment), made.file.clone(), self.core.syncs.clone());
         if !frames.is_empty() {
             open.write(frames, &mut Arena::default()).map_err(|e| fail("write", e))?;
         }

@@ -128,6 +128,12 @@ fn crash_image_again() {
     }
 }
 
+/// The record was dropped while its reader had it, its segment could not be removed, and the ack went with the power.
+#[test]
+fn what_is_acked_after_it_was_dropped_may_count_as_either() {
+    repeat(&[2755, 149, 0]);
+}
+
 #[test]
 fn two_runs_of_one_seed_are_the_same_operation_for_operation() {
     for seed in 0..5 {
