@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the certificates of the TLS tests anew: an authority, what it signed for a server and a client, and a stranger.
-# They protect nothing. Valid for 100 years.
+# They protect nothing. Valid for 100 years; but for expired.pem, the server's that ended a day before it was made.
 set -eu
 cd "$(dirname "$0")"
 authority() {
@@ -16,4 +16,8 @@ for name in server client; do
         openssl x509 -req -in "$name.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days 36500 -extfile /dev/stdin \
             -out "$name.pem" 2>/dev/null
 done
+openssl req -new -key server.key -subj "/CN=server.test" -out expired.csr
+printf 'subjectAltName=DNS:server.test\nbasicConstraints=CA:FALSE\n' |
+    openssl x509 -req -in expired.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days -1 -extfile /dev/stdin \
+        -out expired.pem 2>/dev/null
 rm -f ./*.csr ./*.srl ca.key stranger.key

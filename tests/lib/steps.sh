@@ -16,6 +16,7 @@ step doc            "cargo doc, no warnings" crates
 step ebpf           "the committed BPF object is what its sources compile to" debian
 step test           "cargo test: hermetic" crates
 step test-sdk       "cargo test, feature sdk alone" crates
+step outage         "a Collector that is gone, throttled, cut off and expired: all arrives, in order" "debian crates peer"
 step hostile        "clients and servers that mean harm" crates
 step damage         "every bit of a segment flipped, every length cut" crates
 step fuzz           "the format against any bytes: libFuzzer, a short run" crates
@@ -87,6 +88,7 @@ step_test_sdk() { cargo test --locked --no-default-features --features sdk; }
 LOG_TESTS=(--locked --no-default-features --features sdk --lib --config profile.dev.package.tidegate.opt-level=3)
 log_tests() { cargo test "${LOG_TESTS[@]}" -- --nocapture "$@"; }
 
+step_outage() { cargo test --locked --all-features --test outage -- --nocapture; }
 step_hostile() { cargo test --locked "${OPTIMISED[@]}" --all-features --test hostile -- --nocapture --test-threads 1; }
 
 step_conformance() { cargo test --locked --all-features --test conformance -- --nocapture; }

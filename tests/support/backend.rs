@@ -59,7 +59,10 @@ pub(crate) struct Seen {
 struct State {
     /// What is said to the first requests with this record.
     script: HashMap<&'static str, Vec<Say>>,
+    /// What is said to all others.
+    mood: Option<Say>,
     seen: Vec<Seen>,
+    taken: Vec<String>,
     /// Requests that have no answer.
     waiting: usize,
 }
@@ -93,8 +96,18 @@ impl Backend {
         self.state.lock().unwrap().script.insert(record, says.into_iter().collect());
     }
 
+    /// Says this to every request; `None`: it takes them.
+    pub(crate) fn set(&self, mood: Option<Say>) {
+        self.state.lock().unwrap().mood = mood;
+    }
+
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
+    }
+
+    /// The bodies of the log records that it took, as they came.
+    pub(crate) fn taken(&self) -> Vec<String> {
+        self.state.lock().unwrap().taken.clone()
     }
 
     /// How many requests came.
@@ -170,7 +183,7 @@ async fn answer(
         let mut state = state.lock().unwrap();
         let named = bodies.iter().find(|body| state.script.contains_key(body.as_str()));
         let says = named.and_then(|body| state.script.get_mut(body.as_str())).filter(|says| !says.is_empty());
-        let say = says.map_or(Say::Take, |says| says.remove(0));
+        let say = says.map(|says| says.remove(0)).or_else(|| state.mood.clone()).unwrap_or(Say::Take);
         state.seen.push(Seen {
             at,
             connection,
@@ -179,6 +192,10 @@ async fn answer(
             message,
             bodies,
         });
+        if matches!(say, Say::Take) {
+            let bodies = state.seen.last().map(|seen| seen.bodies.clone()).unwrap_or_default();
+            state.taken.extend(bodies);
+        }
         state.waiting += 1;
         say
     };
