@@ -40,6 +40,7 @@ struct State {
 #[derive(Default)]
 struct Seen {
     requests: u64,
+    empty: u64,
     bodies: Vec<String>,
 }
 
@@ -73,6 +74,11 @@ impl Backend {
     /// Requests that came, taken or not.
     pub(crate) fn requests(&self) -> u64 {
         self.state.seen.lock().unwrap().requests
+    }
+
+    /// Requests without a record.
+    pub(crate) fn empty_requests(&self) -> u64 {
+        self.state.seen.lock().unwrap().empty
     }
 
     /// The bodies of all records that it took, duplicates too.
@@ -118,7 +124,11 @@ impl LogsService for Service {
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         let mood = self.0.mood.lock().unwrap().clone();
-        self.0.seen.lock().unwrap().requests += 1;
+        {
+            let mut seen = self.0.seen.lock().unwrap();
+            seen.requests += 1;
+            seen.empty += u64::from(texts(request.get_ref()).is_empty());
+        }
         match mood {
             Mood::Take => {
                 self.0.seen.lock().unwrap().bodies.extend(texts(request.get_ref()));

@@ -21,6 +21,7 @@ mod health;
 mod losses;
 mod metrics;
 mod overflow;
+mod peer_losses;
 mod ports;
 mod reload;
 mod spool;
