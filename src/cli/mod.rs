@@ -4,6 +4,7 @@ mod components;
 mod doctor;
 mod faults;
 mod memory;
+mod messages;
 mod origin;
 mod output;
 mod run;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Effects, Style};
 use clap::builder::Styles;
@@ -109,9 +110,23 @@ pub(crate) fn tell(text: &str) {
     anstream::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
+/// Whether lines of the agent's life are JSON, as its messages are.
+static SAYS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on [`say`] says it in JSON.
+pub(crate) fn say_as_json() {
+    SAYS_JSON.store(true, Ordering::Relaxed);
+}
+
 /// A line of the agent's life on standard error.
 pub(crate) fn say(line: &str) {
-    tell(&format!("{line}\n"));
+    if SAYS_JSON.load(Ordering::Relaxed) {
+        let timestamp = jiff::Timestamp::now().to_string();
+        let line = serde_json::json!({ "timestamp": timestamp, "level": "INFO", "message": line });
+        tell(&format!("{line}\n"));
+    } else {
+        tell(&format!("{line}\n"));
+    }
 }
 
 /// Prints text on standard output; styles are taken out unless it is a terminal and `NO_COLOR` is unset.

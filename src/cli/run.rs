@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Registry, reload};
 
 use super::Globals;
+use super::messages::{self, Level};
 use super::output::{self, Failure, WARNING, say};
 use super::signals::{Signals, Told};
 use super::sources::{self, ConfigArgs};
@@ -47,7 +45,7 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
     }
     let sources = args.config.sources(globals);
     let config = sources::load(&sources)?;
-    let level = log_to_stderr(config.log_level);
+    let level = messages::to_stderr(&config.messages);
     let spool = Spool::open(&config.data_dir, config.spool.clone()).map_err(|e| output::spool_failure(&e))?;
     say(&format!("tidegate {}", env!("CARGO_PKG_VERSION")));
     say(&data_fact(&config, &spool));
@@ -66,19 +64,6 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
 fn runtime() -> Result<Runtime, Failure> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     built.map_err(|e| Failure::new(format!("the async runtime cannot start: {e}")))
-}
-
-/// The level of the agent's own messages; a reload may change it.
-type Level = reload::Handle<LevelFilter, Registry>;
-
-fn log_to_stderr(level: tracing::Level) -> Level {
-    let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
-    let messages = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    // When nobody reads standard error any more, saying so there would panic.
-    let messages = messages.with_ansi(output::stderr_has_colours()).log_internal_errors(false);
-    // Fails only when a subscriber is set already, as in a test: then that one is as good.
-    tracing_subscriber::registry().with(filter).with(messages).try_init().unwrap_or_default();
-    handle
 }
 
 fn data_fact(config: &Config, spool: &Spool) -> String {
@@ -171,7 +156,7 @@ impl Service {
 
     async fn restart(&self, config: &Config, kept: &mut Kept) -> Result<Agent, StartError> {
         // Fails only where another subscriber was set before ours.
-        self.level.modify(|level| *level = LevelFilter::from_level(config.log_level)).unwrap_or_default();
+        self.level.modify(|level| *level = LevelFilter::from_level(config.messages.level)).unwrap_or_default();
         Agent::start(config, &self.spool, kept).await
     }
 

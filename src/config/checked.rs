@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Id, Note, PipelineId};
 use crate::exporters::{debug, drain, file, otlp as otlp_exporter, otlphttp};
@@ -27,8 +28,8 @@ pub struct Config {
     pub health: Vec<health_check::Settings>,
     /// Where the agent's own metrics are served; empty: nowhere.
     pub metrics: Vec<SocketAddr>,
-    /// The agent's own log messages: this level and above.
-    pub log_level: tracing::Level,
+    /// The agent's own messages.
+    pub messages: Messages,
     /// What the operator should know: keys without effect, components without use.
     pub notes: Vec<Note>,
 }
@@ -39,6 +40,49 @@ impl Config {
     pub fn waits_for_room(&self, pipeline: &Pipeline) -> bool {
         let exporters = pipeline.exporters.iter().filter_map(|id| self.exporters.get(id));
         exporters.into_iter().any(|exporter| exporter.block_on_overflow)
+    }
+}
+
+/// How the agent tells about itself on standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Messages {
+    /// Of this level and above. Default info.
+    pub level: tracing::Level,
+    /// Default text.
+    pub encoding: Encoding,
+    /// Which of many are left out. Default as [`Sampling`]'s; `None`: none.
+    pub sampling: Option<Sampling>,
+}
+
+/// What a line of messages is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Of messages from the same place in the code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sampling {
+    /// Counting begins anew after this. Default 10 s.
+    pub tick: Duration,
+    /// So many of each tick are told. Default 10.
+    pub initial: u64,
+    /// Of those beyond, each so-many-th; 0: none. Default 100.
+    pub thereafter: u64,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self { level: tracing::Level::INFO, encoding: Encoding::Text, sampling: Some(Sampling::default()) }
+    }
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { tick: Duration::from_secs(10), initial: 10, thereafter: 100 }
     }
 }
 

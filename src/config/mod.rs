@@ -47,7 +47,7 @@ use fault::Problem;
 use fields::Check;
 
 pub use catalogue::{COMPONENTS, Component, Kind};
-pub use checked::{Config, Exporter, ExporterSettings, Pipeline, Receiver};
+pub use checked::{Config, Encoding, Exporter, ExporterSettings, Messages, Pipeline, Receiver, Sampling};
 pub use fault::{Fault, Faults, Note, Place, Snippet};
 pub(crate) use names::SELF_LOG;
 pub use names::{Id, PipelineId};

@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
-use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use tokio::runtime::Runtime;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
@@ -21,6 +23,8 @@ use crate::support::wait_for;
 pub(crate) enum Mood {
     Take,
     Refuse(Code, &'static str),
+    /// Takes what comes, and complains of it.
+    Complain(&'static str),
     /// Takes the request and says nothing, for ever.
     Silent,
 }
@@ -133,6 +137,11 @@ impl LogsService for Service {
             Mood::Take => {
                 self.0.seen.lock().unwrap().bodies.extend(texts(request.get_ref()));
                 Ok(Response::new(ExportLogsServiceResponse::default()))
+            }
+            Mood::Complain(message) => {
+                self.0.seen.lock().unwrap().bodies.extend(texts(request.get_ref()));
+                let partial = ExportLogsPartialSuccess { error_message: message.into(), ..Default::default() };
+                Ok(Response::new(ExportLogsServiceResponse { partial_success: Some(partial) }))
             }
             Mood::Refuse(code, reason) => Err(Status::new(code, reason)),
             Mood::Silent => std::future::pending().await,

@@ -19,6 +19,7 @@ mod delivery;
 mod forward;
 mod health;
 mod losses;
+mod messages;
 mod metrics;
 mod overflow;
 mod peer_losses;

@@ -87,7 +87,7 @@ fn whole(top: &mut Fields<'_, '_, '_>, data_dir: &DataDir) -> Config {
         exporters: exporters.into_used().into_iter().map(|(id, typed)| (id, typed.exporter)).collect(),
         pipelines,
         metrics: service.metrics,
-        log_level: service.log_level,
+        messages: service.messages,
         notes: Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ use super::exporters::Typed;
 use super::extensions::Extension;
 use super::registry::Registry;
 use super::telemetry::{Telemetry, telemetry};
+use crate::config::Messages;
 use crate::config::checked::Receiver;
 use crate::config::fault::Problem;
 use crate::config::fields::{Fields, nearest_or_all};
@@ -28,7 +29,7 @@ pub(super) struct Components<'r> {
 pub(super) struct Service {
     pub(super) pipelines: Vec<Draft>,
     pub(super) metrics: Vec<SocketAddr>,
-    pub(super) log_level: tracing::Level,
+    pub(super) messages: Messages,
 }
 
 /// A pipeline whose log is not known yet.
@@ -51,9 +52,9 @@ pub(super) fn service(
         for (typed, at) in service.get("extensions", references).unwrap_or_default() {
             components.extensions.find(service.check, &typed, at, &path);
         }
-        let Telemetry { metrics, log_level } = service.section("telemetry", |fields| telemetry(fields, listening));
+        let Telemetry { metrics, messages } = service.section("telemetry", |fields| telemetry(fields, listening));
         let pipelines = service.section("pipelines", |fields| pipelines(fields, components));
-        Service { pipelines, metrics, log_level }
+        Service { pipelines, metrics, messages }
     })
 }
 

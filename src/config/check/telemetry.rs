@@ -7,7 +7,9 @@ use crate::config::fault::Problem;
 use crate::config::fields::Fields;
 use crate::config::network::{listen_address, listen_host};
 use crate::config::node::{Node, Value};
-use crate::config::values::{integer, one_of};
+use crate::config::units::positive_duration;
+use crate::config::values::{boolean, integer, one_of};
+use crate::config::{Encoding, Messages, Sampling};
 
 /// As in the Collector.
 const METRICS_DEFAULT: ([u8; 4], u16) = ([127, 0, 0, 1], 8888);
@@ -15,19 +17,19 @@ const METRICS_DEFAULT: ([u8; 4], u16) = ([127, 0, 0, 1], 8888);
 #[derive(Debug)]
 pub(super) struct Telemetry {
     pub(super) metrics: Vec<SocketAddr>,
-    pub(super) log_level: tracing::Level,
+    pub(super) messages: Messages,
 }
 
 pub(super) fn telemetry(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> Telemetry {
-    let log_level = fields.section("logs", logs);
+    let messages = fields.section("logs", messages);
     let metrics = fields.section("metrics", |fields| metrics(fields, listening));
     fields.told(&["traces"], "the agent records no spans about itself");
     fields.told(&["resource"], "records of kernel events describe the host by themselves");
-    Telemetry { metrics, log_level }
+    Telemetry { metrics, messages }
 }
 
-fn logs(fields: &mut Fields<'_, '_, '_>) -> tracing::Level {
-    let mut level = tracing::Level::INFO;
+fn messages(fields: &mut Fields<'_, '_, '_>) -> Messages {
+    let mut messages = Messages::default();
     let levels = [
         ("debug", tracing::Level::DEBUG),
         ("info", tracing::Level::INFO),
@@ -38,22 +40,32 @@ fn logs(fields: &mut Fields<'_, '_, '_>) -> tracing::Level {
         ("WARN", tracing::Level::WARN),
         ("ERROR", tracing::Level::ERROR),
     ];
-    fields.set("level", &mut level, one_of(&levels));
+    fields.set("level", &mut messages.level, one_of(&levels));
+    let encodings = [("console", Encoding::Text), ("json", Encoding::Json)];
+    fields.set("encoding", &mut messages.encoding, one_of(&encodings));
+    messages.sampling = fields.section("sampling", sampling);
     fields.told(
         &[
             "development",
-            "encoding",
             "disable_caller",
             "disable_stacktrace",
-            "sampling",
             "output_paths",
             "error_output_paths",
             "initial_fields",
             "processors",
         ],
-        "the agent's own messages go to standard error as text",
+        "the agent's own messages go to standard error",
     );
-    level
+    messages
+}
+
+fn sampling(fields: &mut Fields<'_, '_, '_>) -> Option<Sampling> {
+    let mut sampling = Sampling::default();
+    let is_on = fields.get("enabled", boolean).unwrap_or(true);
+    fields.set("tick", &mut sampling.tick, positive_duration);
+    fields.set("initial", &mut sampling.initial, integer(1, u64::MAX));
+    fields.set("thereafter", &mut sampling.thereafter, integer(0, u64::MAX));
+    is_on.then_some(sampling)
 }
 
 fn metrics(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> Vec<SocketAddr> {

@@ -65,7 +65,7 @@ fn a_stock_configuration_of_supported_components_runs_unchanged() {
     let logs: Vec<&str> = config.pipelines.iter().map(|pipeline| &*pipeline.log).collect();
     assert_eq!(logs, ["logs", "traces.all", "metrics"]);
     assert_eq!(config.metrics[0].to_string(), "0.0.0.0:8889");
-    assert_eq!(config.log_level, tracing::Level::INFO);
+    assert_eq!(config.messages.level, tracing::Level::INFO);
 
     let [debug, backend] = &config.exporters.values().collect::<Vec<_>>()[..] else { panic!("{:?}", config.exporters) };
     let ExporterSettings::Debug(debug) = &debug.settings else { panic!("{debug:?}") };
