@@ -16,6 +16,6 @@ pub mod otlphttp;
 mod sink;
 mod status;
 
-pub use connect::{SetupError, Tls};
+pub use connect::{KeepAlive, SetupError, Tls};
 pub use sink::{Request, SendError, Sent, Sink};
 pub use status::{Snapshot, State, Status};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::{Compression, LogExporter, RetrySettings, SetupError, Tls};
-use crate::exporters::{drain, otlp};
+use crate::exporters::{KeepAlive, drain, otlp};
 use crate::spool::{self, Limit, LogOptions, Options};
 
 /// Where the OTLP specification says a gRPC endpoint is, when nobody says otherwise.
@@ -203,6 +203,7 @@ impl LogExporterBuilder {
             auth: None,
             compression: compression.unwrap_or_default(),
             timeout: timeout.unwrap_or(TIMEOUT),
+            keep_alive: KeepAlive::default(),
         })
     }
 }

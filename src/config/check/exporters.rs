@@ -1,5 +1,6 @@
 //! The exporters' settings. `sending_queue` is in `queue`, what is OTLP's in `otlp`.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::auth::Authenticators;
@@ -9,7 +10,7 @@ use super::registry::Registry;
 use crate::config::checked::{Exporter, ExporterSettings, Pipeline};
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
-use crate::config::units::{duration, positive_duration};
+use crate::config::units::{duration, positive_duration, size};
 use crate::config::values::{boolean, integer, integer_u32, number, one_of, path};
 use crate::exporters::{debug, drain, file};
 use crate::otlp::Signal;
@@ -70,6 +71,7 @@ fn backend_queue(fields: &mut Fields<'_, '_, '_>, drain: &mut drain::Settings) -
     retry(fields, &mut drain.retry);
     let choices = [("park", true), ("retry", false)];
     fields.set("permanent_errors", &mut drain.park_permanent_errors, one_of(&choices));
+    drain.max_rate = fields.get("max_rate", size(1, i64::MAX as u64)).and_then(NonZeroU64::new);
     queue
 }
 

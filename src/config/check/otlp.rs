@@ -7,9 +7,9 @@ use crate::config::fault::Problem;
 use crate::config::fields::Fields;
 use crate::config::network::{Backend, backend, headers, url};
 use crate::config::node::Value;
-use crate::config::units::duration;
+use crate::config::units::{duration, positive_duration};
 use crate::config::values::{boolean, one_of, path, word};
-use crate::exporters::{Tls, otlp, otlphttp};
+use crate::exporters::{KeepAlive, Tls, otlp, otlphttp};
 
 pub(super) fn grpc(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authenticators<'_>) -> Option<otlp::Settings> {
     let endpoint = fields.require("endpoint", "collector:4317", backend);
@@ -26,10 +26,17 @@ pub(super) fn grpc(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authent
     let auth = authenticators.client(fields);
     fields.refused(&["middlewares"], "leave it out");
     fields.told(
-        &["keepalive", "read_buffer_size", "write_buffer_size", "wait_for_ready", "balancer_name", "authority"],
+        &["read_buffer_size", "write_buffer_size", "wait_for_ready", "balancer_name", "authority"],
         "the client sizes its connection itself",
     );
-    Some(otlp::Settings { endpoint: endpoint?.endpoint, tls, headers, auth, compression, timeout })
+    let keep_alive = fields.section("keepalive", |fields| {
+        let mut keep_alive = KeepAlive::default();
+        fields.set("time", &mut keep_alive.interval, positive_duration);
+        fields.set("timeout", &mut keep_alive.timeout, positive_duration);
+        fields.set("permit_without_stream", &mut keep_alive.while_idle, boolean);
+        keep_alive
+    });
+    Some(otlp::Settings { endpoint: endpoint?.endpoint, tls, headers, auth, compression, timeout, keep_alive })
 }
 
 pub(super) fn http(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authenticators<'_>) -> otlphttp::Settings {
@@ -66,13 +73,14 @@ pub(super) fn http(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authent
             "max_conns_per_host",
             "idle_conn_timeout",
             "disable_keep_alives",
-            "http2_read_idle_timeout",
-            "http2_ping_timeout",
             "force_attempt_http2",
         ],
         "the client sizes its connections itself",
     );
-    otlphttp::Settings { endpoints, tls, headers, auth, compression, encoding, timeout }
+    let mut keep_alive = KeepAlive::default();
+    fields.set("http2_read_idle_timeout", &mut keep_alive.interval, positive_duration);
+    fields.set("http2_ping_timeout", &mut keep_alive.timeout, positive_duration);
+    otlphttp::Settings { endpoints, tls, headers, auth, compression, encoding, timeout, keep_alive }
 }
 
 /// A URL where one is given. What was given and cannot be read is told, and is not told to be missing as well.

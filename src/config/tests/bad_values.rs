@@ -132,7 +132,7 @@ fn an_unknown_key_gets_the_nearest_known_one() {
         "qqqqqq: 5s",
         "qqqqqq",
         "unknown key `qqqqqq`",
-        "keys here: endpoint, tls, timeout, headers, compression, auth, sending_queue",
+        "keys here: endpoint, tls, timeout, headers, compression, auth, keepalive, sending_queue",
     );
 }
 

@@ -14,10 +14,27 @@ use std::time::Duration;
 
 /// The longest time that one attempt to connect may take; over gRPC, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A lost peer is noticed within this time while a request waits for its answer.
+/// A peer that is silent for this long is asked whether it is there, by TCP and by HTTP/2.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// What backends are told about who sends.
 pub(super) const USER_AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
+
+/// How a silent HTTP/2 connection is looked after: `keepalive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// A peer that is silent for this long is pinged. Default 30 s.
+    pub interval: Duration,
+    /// One that does not answer within this is left. Default 10 s.
+    pub timeout: Duration,
+    /// Also while no request waits for an answer. Default false.
+    pub while_idle: bool,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self { interval: KEEP_ALIVE, timeout: Duration::from_secs(10), while_idle: false }
+    }
+}
 
 /// An attempt to connect outlives the request that began it; the next request must not inherit one that hangs.
 pub(super) fn connect_timeout(timeout: Duration) -> Duration {

@@ -60,6 +60,8 @@ pub(super) struct Flow {
     paused: Option<Instant>,
     /// The backend asked for nothing to be sent before this.
     throttled: Option<Instant>,
+    /// By `max_rate`, nothing more is sent before this.
+    paced: Option<Instant>,
     /// The largest batch that is not known to be too large.
     max_batch: usize,
 }
@@ -68,7 +70,7 @@ impl Flow {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             backoff: Backoff::new(settings.retry.clone()),
-            max_batch: settings.max_batch_bytes.max(1),
+            max_batch: first_max_batch(&settings),
             settings,
             queue: VecDeque::new(),
             parking: VecDeque::new(),
@@ -80,6 +82,7 @@ impl Flow {
             retries: 0,
             paused: None,
             throttled: None,
+            paced: None,
         }
     }
 
@@ -116,7 +119,7 @@ impl Flow {
     pub(super) fn next(&mut self, now: Instant, last_resort: bool) -> Option<Piece> {
         // One request tries whether a backend that failed is back.
         let limit = if self.is_well() { self.settings.requests_in_flight.max(1) } else { 1 };
-        if self.in_flight >= limit || self.is_paused(now) {
+        if self.in_flight >= limit || self.is_paused(now) || self.paced.is_some_and(|until| until > now) {
             return None;
         }
         let due = |piece: &Piece| piece.not_before.is_none_or(|at| at <= now);
@@ -136,12 +139,21 @@ impl Flow {
             piece = left;
         }
         self.in_flight += 1;
+        self.pace(piece.bytes(), now);
         Some(piece)
+    }
+
+    /// What was sent takes its time of `max_rate` before anything else is sent.
+    fn pace(&mut self, bytes: usize, now: Instant) {
+        let Some(rate) = self.settings.max_rate else { return };
+        let takes = Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
+        self.paced = Some(self.paced.map_or(now, |until| until.max(now)) + takes);
     }
 
     /// When something may be sent that may not be sent now.
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
-        match self.paused.max(self.throttled).filter(|until| *until > now) {
+        let paced = self.paced.filter(|_| !self.queue.is_empty());
+        match self.paused.max(self.throttled).max(paced).filter(|until| *until > now) {
             Some(until) => Some(until),
             None => self.queue.iter().filter_map(|piece| piece.not_before).filter(|at| *at > now).min(),
         }
@@ -319,7 +331,14 @@ impl Flow {
 
     /// A single frame may be larger than a batch, but not than what the backend said to be too large.
     fn max_request(&self) -> usize {
-        let has_learned = self.max_batch < self.settings.max_batch_bytes;
+        let has_learned = self.max_batch < first_max_batch(&self.settings);
         if has_learned { self.max_batch } else { self.settings.max_request_bytes.max(self.max_batch) }
     }
+}
+
+/// The largest batch before the backend said that one is too large. With a rate it is what may be sent in a second, so
+/// that it is kept in every few.
+fn first_max_batch(settings: &Settings) -> usize {
+    let in_a_second = settings.max_rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
+    settings.max_batch_bytes.min(in_a_second.max(SMALLEST_LEARNED)).max(1)
 }

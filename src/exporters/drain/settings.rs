@@ -1,5 +1,6 @@
 //! The checked configuration of a drain.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// `retry_on_failure`.
@@ -48,6 +49,8 @@ pub struct Settings {
     /// The largest request in bytes: a single frame that is larger is cut until its parts fit, as far as it has records
     /// to cut between. Default 4 MiB, which the specification recommends for gRPC.
     pub max_request_bytes: usize,
+    /// `max_rate`: bytes a second at most, on average over a few requests. Default: no limit.
+    pub max_rate: Option<NonZeroU64>,
     /// `sending_queue.batch.min_size` in bytes: fewer wait for more, `flush_timeout` at most. Default 0.
     pub min_batch_bytes: usize,
     /// `sending_queue.batch.min_size` in items; as above. Default 0.
@@ -66,6 +69,7 @@ impl Default for Settings {
             max_batch_bytes: 2 << 20,
             max_batch_items: u64::MAX,
             max_request_bytes: 4 << 20,
+            max_rate: None,
             min_batch_bytes: 0,
             min_batch_items: 0,
             flush_timeout: Duration::from_millis(200),

@@ -1,15 +1,10 @@
 //! From settings to a connection that is made when it is needed.
 
-use std::time::Duration;
-
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use super::settings::Settings;
-use crate::exporters::connect::{KEEP_ALIVE, SetupError, Tls, USER_AGENT, causes, connect_timeout};
-
-/// How long a silent peer may take to answer a ping.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::exporters::connect::{SetupError, Tls, USER_AGENT, causes, connect_timeout};
 
 /// The endpoint to connect to, with TLS where it is wanted.
 pub(super) fn endpoint(settings: &Settings) -> Result<Endpoint, SetupError> {
@@ -30,8 +25,9 @@ pub(super) fn endpoint(settings: &Settings) -> Result<Endpoint, SetupError> {
     let endpoint = endpoint.user_agent(USER_AGENT).map_err(|error| wrong(error.to_string()))?;
     let endpoint = endpoint
         .connect_timeout(connect_timeout(settings.timeout))
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        .http2_keep_alive_interval(settings.keep_alive.interval)
+        .keep_alive_timeout(settings.keep_alive.timeout)
+        .keep_alive_while_idle(settings.keep_alive.while_idle);
     if !secure {
         return Ok(endpoint);
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::auth::ClientSettings;
-use crate::exporters::Tls;
+use crate::exporters::{KeepAlive, Tls};
 
 /// The checked configuration of the exporter `otlp`.
 #[derive(Clone, PartialEq)]
@@ -21,13 +21,15 @@ pub struct Settings {
     pub compression: Compression,
     /// `timeout` of one attempt; zero: none. Default 5 s.
     pub timeout: Duration,
+    /// How a silent connection is looked after.
+    pub keep_alive: KeepAlive,
 }
 
 impl fmt::Debug for Settings {
     /// Leaves out the headers' values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whole, so that a field that is added must be judged here.
-        let Self { endpoint, tls, headers, auth, compression, timeout } = self;
+        let Self { endpoint, tls, headers, auth, compression, timeout, keep_alive } = self;
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("endpoint", endpoint)
@@ -36,6 +38,7 @@ impl fmt::Debug for Settings {
             .field("auth", auth)
             .field("compression", compression)
             .field("timeout", timeout)
+            .field("keep_alive", keep_alive)
             .finish()
     }
 }

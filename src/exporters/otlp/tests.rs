@@ -16,8 +16,8 @@ use tonic::{Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
-use crate::exporters::Tls;
 use crate::exporters::connect::{known_client, pem};
+use crate::exporters::{KeepAlive, Tls};
 
 /// What the server heard: path, metadata, message.
 type Heard = Arc<Mutex<Vec<(String, MetadataMap, Bytes)>>>;
@@ -79,6 +79,7 @@ fn settings(address: SocketAddr) -> Settings {
         auth: None,
         compression: Compression::Gzip,
         timeout: Duration::from_secs(5),
+        keep_alive: KeepAlive::default(),
     }
 }
 

@@ -20,7 +20,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::SetupError;
-use super::connect::{Connector, KEEP_ALIVE, USER_AGENT, causes, connect_timeout};
+use super::connect::{Connector, USER_AGENT, causes, connect_timeout};
 use super::sink::{Request, SendError, Sent, Sink};
 use crate::auth;
 use crate::otlp::Signal;
@@ -72,7 +72,8 @@ impl OtlpHttp {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE);
+            .http2_keep_alive_interval(settings.keep_alive.interval)
+            .http2_keep_alive_timeout(settings.keep_alive.timeout);
         let client = builder.build(with_tls(&settings, connector)?);
         let auth = settings.auth.clone().map(auth::Client::new);
         Ok(Self { client, logs, traces, metrics, auth, settings })

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::auth::ClientSettings;
-use crate::exporters::Tls;
+use crate::exporters::{KeepAlive, Tls};
 use crate::otlp::Signal;
 
 /// The checked configuration of the exporter `otlphttp`.
@@ -24,13 +24,15 @@ pub struct Settings {
     pub encoding: Encoding,
     /// `timeout` of one attempt; zero: none. Default 30 s.
     pub timeout: Duration,
+    /// How a silent connection is looked after.
+    pub keep_alive: KeepAlive,
 }
 
 impl fmt::Debug for Settings {
     /// Leaves out the headers' values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whole, so that a field that is added must be judged here.
-        let Self { endpoints, tls, headers, auth, compression, encoding, timeout } = self;
+        let Self { endpoints, tls, headers, auth, compression, encoding, timeout, keep_alive } = self;
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("endpoints", endpoints)
@@ -40,6 +42,7 @@ impl fmt::Debug for Settings {
             .field("compression", compression)
             .field("encoding", encoding)
             .field("timeout", timeout)
+            .field("keep_alive", keep_alive)
             .finish()
     }
 }

@@ -17,8 +17,8 @@ use prost::Message;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::exporters::Tls;
 use crate::exporters::connect::{known_client, pem};
+use crate::exporters::{KeepAlive, Tls};
 
 /// What the server heard: path and query, headers, body.
 type Heard = Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>;
@@ -71,6 +71,7 @@ fn settings(address: SocketAddr) -> Settings {
         compression: Compression::Gzip,
         encoding: Encoding::Protobuf,
         timeout: Duration::from_secs(5),
+        keep_alive: KeepAlive::default(),
     }
 }
 

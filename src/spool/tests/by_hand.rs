@@ -306,6 +306,23 @@ fn rule_8_a_log_stays_full_while_what_it_refused_would_be_refused_again() {
 }
 
 #[test]
+fn rule_8_a_log_with_room_for_a_few_small_frames_is_full_still() {
+    let mut bench = Bench::with(|o| (o.log.segment_size, o.max_size) = (Some(1 << 20), Some(16 << 20)));
+    let (spool, clock) = by_hand(&mut bench, Durability::Sync);
+    let log = spool.log("log").unwrap();
+    let _c = cursor(&log, "c");
+    while log.append_wait(1, payload(1, 1000), 1).is_ok() {}
+    let is_full_after = |freed: u64| {
+        log.0.account.sub(freed);
+        clock.go(Duration::from_secs(1));
+        spool.turn_housekeeper();
+        log.trouble().is_some()
+    };
+    assert!(is_full_after(30 << 10), "else it would be full again at once");
+    assert!(!is_full_after(40 << 10));
+}
+
+#[test]
 fn what_is_pending_is_as_old_as_its_oldest_frame() {
     let mut bench = Bench::new();
     let (spool, clock) = by_hand(&mut bench, Durability::Sync);

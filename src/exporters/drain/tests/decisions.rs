@@ -1,6 +1,7 @@
 //! What is sent, waited for and parked, decided in virtual time: no disk, no network, no sleeping.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -387,6 +388,33 @@ fn several_requests_fly_until_one_fails_then_one_tries() {
     assert!(flow.next(later, true).is_none());
     flow.answered(probe, Ok(Sent::default()), later);
     assert_eq!(std::iter::from_fn(|| flow.next(later, false)).count(), 3);
+}
+
+#[test]
+fn no_more_than_max_rate_is_sent_and_what_is_slower_is_not_held_up() {
+    const RATE: u64 = 100_000;
+    let paced = || Settings { max_rate: NonZeroU64::new(RATE), ..settings() };
+    let mut world = World::new(paced());
+    let text = "x".repeat(50_000);
+    for _ in 0..10 {
+        world = world.batch(&[vec![text.clone()]]);
+    }
+    world.run(Duration::from_secs(60), |_, _| Ok(Sent::default()));
+    assert!(world.all_acked());
+    for (n, (at, _)) in world.sent.iter().enumerate() {
+        let expected = 0.5 * n as f64;
+        assert!((at.as_secs_f64() - expected).abs() < 0.01, "request {n} at {at:?}");
+    }
+    // A request that comes when the last one's time is over goes at once.
+    let mut flow = Flow::new(paced());
+    let mut now = Instant::now();
+    for sequence in 1..4 {
+        flow.add(Signal::Logs, vec![frame(sequence, std::slice::from_ref(&text))]);
+        let piece = flow.next(now, false).expect("not held up");
+        flow.answered(piece, Ok(Sent::default()), now);
+        now += Duration::from_millis(510);
+    }
+    assert_eq!(flow.max_batch(), RATE as usize, "what may be sent in a second");
 }
 
 #[test]
