@@ -17,7 +17,7 @@ use crate::program::{PATIENCE, Program, Running, Setup};
 use crate::support::wait_for;
 
 /// Generated requests; TIDEGATE_CONFORMANCE_SEED chooses others.
-const REQUESTS: u64 = 500;
+const REQUESTS: u64 = 200;
 
 /// A program, and what arrives behind it.
 struct Reader {
