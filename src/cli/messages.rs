@@ -26,18 +26,19 @@ pub(super) fn to_stderr(settings: &Messages) -> Level {
     let (filter, handle) = reload::Layer::new(LevelFilter::from_level(settings.level));
     let registry = tracing_subscriber::registry().with(filter);
     // When nobody reads standard error any more, saying so there would panic.
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = layer.log_internal_errors(false);
     let sampling = settings.sampling.clone();
     // Fails only when a subscriber is set already, as in a test: then that one is as good.
     match settings.encoding {
         Encoding::Text => {
-            let layer = layer.with_target(false).with_ansi(output::stderr_has_colours());
+            let layer = layer.with_ansi(output::stderr_has_colours());
             let limited = layer.map_event_format(|format| Limited::new(format, Encoding::Text, sampling));
             registry.with(limited).try_init().unwrap_or_default();
         }
         Encoding::Json => {
             output::say_as_json();
-            let layer = layer.json().flatten_event(true).with_current_span(false).with_target(false);
+            let layer = layer.json().flatten_event(true).with_current_span(false);
             let limited = layer.map_event_format(|format| Limited::new(format, Encoding::Json, sampling));
             registry.with(limited).try_init().unwrap_or_default();
         }

@@ -120,13 +120,13 @@ pub(crate) fn say_as_json() {
 
 /// A line of the agent's life on standard error.
 pub(crate) fn say(line: &str) {
-    if SAYS_JSON.load(Ordering::Relaxed) {
+    let line = if SAYS_JSON.load(Ordering::Relaxed) {
         let timestamp = jiff::Timestamp::now().to_string();
-        let line = serde_json::json!({ "timestamp": timestamp, "level": "INFO", "message": line });
-        tell(&format!("{line}\n"));
+        serde_json::json!({ "timestamp": timestamp, "level": "INFO", "message": line }).to_string()
     } else {
-        tell(&format!("{line}\n"));
-    }
+        line.to_owned()
+    };
+    tell(&format!("{line}\n"));
 }
 
 /// Prints text on standard output; styles are taken out unless it is a terminal and `NO_COLOR` is unset.

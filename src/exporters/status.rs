@@ -56,6 +56,13 @@ pub struct Snapshot {
     pub last_error_at: Option<jiff::Timestamp>,
 }
 
+impl Snapshot {
+    /// Notes what went wrong, now.
+    pub fn failed(&mut self, reason: String) {
+        (self.last_error, self.last_error_at) = (Some(reason), Some(jiff::Timestamp::now()));
+    }
+}
+
 /// The shared cell of a [`Snapshot`].
 #[derive(Debug, Default)]
 pub struct Status(Mutex<Snapshot>);

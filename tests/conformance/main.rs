@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 #[path = "../support/backend.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod backend;
 mod call;
 mod generate;

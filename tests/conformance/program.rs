@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::call;
-use crate::support::{free_port, wait_for};
+use crate::support::{free_port, parts, wait_for};
 
 /// What a slow machine under load may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,8 +102,7 @@ pub(crate) struct Running {
 
 /// The Collector that `tests/run peer` builds.
 pub(crate) fn collector() -> PathBuf {
-    let parts = std::env::var_os("TIDEGATE_TEST_DEPS").map(PathBuf::from);
-    parts.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-deps")).join("peer/otelcol")
+    parts().join("peer/otelcol")
 }
 
 /// Its version, as it says it.

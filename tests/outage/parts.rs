@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::PATIENCE;
-use crate::support::{Agent, free_port, wait_for};
+use crate::support::{Agent, free_port, parts, wait_for};
 
 fn local() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
@@ -64,9 +64,7 @@ service: {{ telemetry: {{ metrics: {{ level: none }} }}, pipelines: {{ logs: {{ 
         );
         std::fs::write(&config, text).unwrap();
         let said = File::options().create(true).append(true).open(&log).unwrap();
-        let parts = std::env::var_os("TIDEGATE_TEST_DEPS").map(PathBuf::from);
-        let parts = parts.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-deps"));
-        let mut command = Command::new(parts.join("peer/otelcol"));
+        let mut command = Command::new(parts().join("peer/otelcol"));
         command.arg("--config").arg(&config).stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}; build it with tests/run peer"));
         let up = wait_for(PATIENCE, || {

@@ -53,6 +53,8 @@ pub(crate) struct Seen {
     pub(crate) message: Vec<u8>,
     /// Of its log records.
     pub(crate) bodies: Vec<String>,
+    /// It was answered with success, and nothing else.
+    pub(crate) is_taken: bool,
 }
 
 #[derive(Default)]
@@ -62,7 +64,6 @@ struct State {
     /// What is said to all others.
     mood: Option<Say>,
     seen: Vec<Seen>,
-    taken: Vec<String>,
     /// Requests that have no answer.
     waiting: usize,
 }
@@ -107,7 +108,8 @@ impl Backend {
 
     /// The bodies of the log records that it took, as they came.
     pub(crate) fn taken(&self) -> Vec<String> {
-        self.state.lock().unwrap().taken.clone()
+        let state = self.state.lock().unwrap();
+        state.seen.iter().filter(|seen| seen.is_taken).flat_map(|seen| seen.bodies.iter().cloned()).collect()
     }
 
     /// How many requests came.
@@ -191,11 +193,8 @@ async fn answer(
             headers: head.headers,
             message,
             bodies,
+            is_taken: matches!(say, Say::Take),
         });
-        if matches!(say, Say::Take) {
-            let bodies = state.seen.last().map(|seen| seen.bodies.clone()).unwrap_or_default();
-            state.taken.extend(bodies);
-        }
         state.waiting += 1;
         say
     };

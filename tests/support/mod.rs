@@ -4,10 +4,17 @@ mod agent;
 mod wait;
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 pub(crate) use agent::Agent;
 pub(crate) use wait::wait_for;
+
+/// Where `tests/run` puts what it builds and fetches.
+pub(crate) fn parts() -> PathBuf {
+    let parts = std::env::var_os("TIDEGATE_TEST_DEPS").map(PathBuf::from);
+    parts.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-deps"))
+}
 
 /// Below what Linux gives out unless it is told otherwise.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;

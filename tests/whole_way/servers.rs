@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::http;
-use crate::support::{free_port, wait_for};
+use crate::support::{free_port, parts, wait_for};
 
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Documents in one page of a scroll.
@@ -38,11 +38,6 @@ impl Drop for Server {
         drop(self.0.kill());
         drop(self.0.wait());
     }
-}
-
-fn parts() -> PathBuf {
-    let parts = std::env::var_os("TIDEGATE_TEST_DEPS").map(PathBuf::from);
-    parts.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-deps"))
 }
 
 fn local(port: u16) -> SocketAddr {

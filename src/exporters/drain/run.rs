@@ -213,7 +213,7 @@ impl<S: Sink> Drain<S> {
         }
         self.status.update(|s| {
             s.failures += 1;
-            (s.last_error, s.last_error_at) = (Some(reason), Some(jiff::Timestamp::now()));
+            s.failed(reason);
         });
     }
 
@@ -333,9 +333,7 @@ impl<S: Sink> Drain<S> {
     fn disk_failed(&mut self, what: &str, error: &Error) {
         tracing::error!(%error, "{what}");
         self.disk_pause = Some(Instant::now() + DISK_PAUSE);
-        self.status.update(|s| {
-            (s.last_error, s.last_error_at) = (Some(format!("{what}: {error}")), Some(jiff::Timestamp::now()));
-        });
+        self.status.update(|s| s.failed(format!("{what}: {error}")));
     }
 
     async fn stop(mut self, cursor: Cursor) -> Cursor {

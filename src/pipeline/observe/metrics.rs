@@ -72,12 +72,9 @@ impl Observed {
                 }
             }
         }
-        let name = "otelcol_exporter_in_flight_requests";
-        exposition.family(name, Kind::Gauge, "Requests that wait for an answer.");
-        let in_flight = shown.iter().map(|(exporter, s)| ((exporter.id.as_str(), exporter.signal.name()), s.in_flight));
-        for ((id, signal), sum) in summed(in_flight) {
-            exposition.sample(name, &[("exporter", id), ("data_type", signal)], sum);
-        }
+        let in_flight = shown.iter().map(|(exporter, snapshot)| (*exporter, snapshot.in_flight));
+        let help = "Requests that wait for an answer.";
+        collectors_gauge(exposition, "otelcol_exporter_in_flight_requests", help, in_flight);
         let families: [(&str, Kind, &str, Value<Snapshot>); 4] = [
             ("tidegate_exporter_sent_items_total", Kind::Counter, "Items that the backend took.", |s| s.sent_items),
             ("tidegate_exporter_parked_items_total", Kind::Counter, "Items put to the dead letters.", |s| {
@@ -112,27 +109,18 @@ impl Observed {
                 Some((exporter, log.cursors.iter().find(|cursor| cursor.name == exporter.cursor)?))
             })
             .collect();
-        let name = "otelcol_exporter_queue_size";
-        exposition.family(name, Kind::Gauge, "What waits for this exporter, in the unit of its sizer, else in items.");
-        let sizes = cursors.iter().map(|(exporter, cursor)| {
-            let size = match exporter.limit {
-                Some(Limit::Bytes(_)) => cursor.pending.bytes,
-                _ => cursor.pending.items,
-            };
-            ((exporter.id.as_str(), exporter.signal.name()), size)
+        let sizes = cursors.iter().map(|(exporter, cursor)| match exporter.limit {
+            Some(Limit::Bytes(_)) => (*exporter, cursor.pending.bytes),
+            _ => (*exporter, cursor.pending.items),
         });
-        for ((id, signal), size) in summed(sizes) {
-            exposition.sample(name, &[("exporter", id), ("data_type", signal)], size);
-        }
-        let name = "otelcol_exporter_queue_capacity";
-        exposition.family(name, Kind::Gauge, "What may wait for this exporter, where sending_queue limits it.");
+        let help = "What waits for this exporter, in the unit of its sizer, else in items.";
+        collectors_gauge(exposition, "otelcol_exporter_queue_size", help, sizes);
         let limits = self.exporters.iter().filter_map(|exporter| {
             let (Limit::Items(most) | Limit::Bytes(most)) = exporter.limit?;
-            Some(((exporter.id.as_str(), exporter.signal.name()), most))
+            Some((exporter, most))
         });
-        for ((id, signal), most) in summed(limits) {
-            exposition.sample(name, &[("exporter", id), ("data_type", signal)], most);
-        }
+        let help = "What may wait for this exporter, where sending_queue limits it.";
+        collectors_gauge(exposition, "otelcol_exporter_queue_capacity", help, limits);
         let families: [(&str, &str, Value<CursorInspection>); 2] = [
             ("tidegate_cursor_pending_items", "Items that the exporter still has to deliver.", |c| c.pending.items),
             ("tidegate_cursor_pending_bytes", "Bytes of them.", |c| c.pending.bytes),
@@ -178,6 +166,20 @@ impl Observed {
         let name = "tidegate_age_drops_paused";
         exposition.family(name, Kind::Gauge, "1 while nothing is dropped for its age: the wall clock was set.");
         exposition.sample(name, &[], u64::from(self.spool.age_is_paused()));
+    }
+}
+
+/// A gauge as the Collector labels it.
+fn collectors_gauge<'a>(
+    exposition: &mut Exposition,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (&'a ObservedExporter, u64)>,
+) {
+    exposition.family(name, Kind::Gauge, help);
+    let values = values.map(|(exporter, value)| ((exporter.id.as_str(), exporter.signal.name()), value));
+    for ((id, signal), sum) in summed(values) {
+        exposition.sample(name, &[("exporter", id), ("data_type", signal)], sum);
     }
 }
 

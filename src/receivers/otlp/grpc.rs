@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::inflate::{self, Encoding};
 use super::receive::{BodyReader, Format, Receive, Received};
-use super::refusal::{Class, HEAD_TOO_LARGE, Refusal};
+use super::refusal::{Class, Refusal, bad_request};
 use super::reply::Reply;
 use crate::auth::Unknown;
 use crate::otlp::Signal;
@@ -56,9 +56,7 @@ fn signal_of(path: &str) -> Option<Signal> {
 }
 
 async fn export(receive: &Receive, request: Request<Incoming>) -> Result<(), Status> {
-    if !receive.takes_head(request.headers()) {
-        return Err(Status::resource_exhausted(HEAD_TOO_LARGE));
-    }
+    receive.check_head(request.headers()).map_err(|refusal| status(&refusal))?;
     let path = request.uri().path();
     let signal = signal_of(path).filter(|_| request.method() == Method::POST);
     let Some(signal) = signal else {
@@ -132,12 +130,9 @@ fn success() -> Response<Reply> {
 fn status(refusal: &Refusal) -> Status {
     let message = refusal.to_string();
     match refusal.class() {
-        Class::BadData => {
-            let details = ErrorDetails::with_bad_request_violation("", &message);
-            Status::with_error_details(Code::InvalidArgument, message, details)
-        }
+        Class::BadData => bad_request(&message),
         // Without RetryInfo: the same request would be refused again.
-        Class::TooLarge => Status::new(Code::ResourceExhausted, message),
+        Class::TooLarge | Class::HeadTooLarge => Status::new(Code::ResourceExhausted, message),
         Class::NoPipeline => Status::new(Code::Unimplemented, message),
         Class::Timeout => Status::new(Code::DeadlineExceeded, message),
         Class::Busy(after) | Class::Full(after) => {

@@ -31,9 +31,7 @@ pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Resp
 }
 
 async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Result<Format, Rejection> {
-    if !receive.takes_head(&head.headers) {
-        return Err(Rejection::Head);
-    }
+    receive.check_head(&head.headers)?;
     receive.authenticate(&head.headers).await.map_err(|unknown| match unknown {
         Unknown::Denied(denied) => Rejection::Denied(denied),
         Unknown::Busy => Refusal::BusyWithPasswords.into(),
@@ -47,7 +45,6 @@ async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Resul
 /// Why a request is not stored, in HTTP's terms.
 #[derive(Debug)]
 enum Rejection {
-    Head,
     Grpc,
     Denied(Denied),
     Path(String),

@@ -64,10 +64,10 @@ impl Receive {
         }
     }
 
-    /// Whether the headers together are within the limit: HTTP/1 is read in larger pieces than that.
-    pub(super) fn takes_head(&self, headers: &http::HeaderMap) -> bool {
+    /// The headers together must be within the limit: HTTP/1 is read in larger pieces than that.
+    pub(super) fn check_head(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
         let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        bytes <= self.limits.max_header_bytes as usize
+        if bytes > self.limits.max_header_bytes as usize { Err(Refusal::Head) } else { Ok(()) }
     }
 
     pub(super) fn too_large(&self) -> Refusal {

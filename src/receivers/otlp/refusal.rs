@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
 use crate::otlp::{Malformed, Signal};
 use crate::spool;
 
 /// Why a request is not stored. The sender keeps it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
+    #[error("the headers are larger than limits.max_header_size")]
+    Head,
     #[error("{0}")]
     Malformed(#[from] Malformed),
     #[error("{0}")]
@@ -45,6 +50,8 @@ pub(super) enum Class {
     BadData,
     /// It can never be taken at this size.
     TooLarge,
+    /// Nor with so many headers.
+    HeadTooLarge,
     /// Nobody takes this signal.
     NoPipeline,
     /// More comes than can be worked on: send it again, not before this time.
@@ -57,9 +64,6 @@ pub(super) enum Class {
     Timeout,
 }
 
-/// The head of a request is judged before anything else is.
-pub(super) const HEAD_TOO_LARGE: &str = "the headers are larger than limits.max_header_size";
-
 /// The delay asked for where the log names none.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -67,6 +71,7 @@ impl Refusal {
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Malformed(_) | Self::Json(_) | Self::Encoding { .. } | Self::Framing(_) => Class::BadData,
+            Self::Head => Class::HeadTooLarge,
             Self::TooLarge { .. } | Self::Ratio { .. } => Class::TooLarge,
             Self::NoPipeline(_) => Class::NoPipeline,
             Self::Busy | Self::BusyWithPasswords => Class::Busy(RETRY_AFTER),
@@ -79,4 +84,10 @@ impl Refusal {
             }
         }
     }
+}
+
+/// INVALID_ARGUMENT with a BadRequest that says what is bad ("Failures", "Bad Data").
+pub(super) fn bad_request(message: &str) -> Status {
+    let details = ErrorDetails::with_bad_request_violation("", message);
+    Status::with_error_details(Code::InvalidArgument, message, details)
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use prost::Message;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{Format, JSON, PROTOBUF, Rejection, Reply};
 use crate::receivers::otlp::inflate;
-use crate::receivers::otlp::refusal::{Class, HEAD_TOO_LARGE, Refusal};
+use crate::receivers::otlp::refusal::{self, Class, Refusal};
 
 /// `partial_success` unset is full success.
 pub(super) fn success(format: Format) -> Response<Reply> {
@@ -23,10 +22,6 @@ pub(super) fn success(format: Format) -> Response<Reply> {
 impl Rejection {
     pub(super) fn answer(&self, format: Format) -> Response<Reply> {
         match self {
-            Self::Head => {
-                let code = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                status(code, Code::ResourceExhausted, HEAD_TOO_LARGE, format)
-            }
             Self::Grpc => {
                 let message = "this port speaks OTLP over HTTP; OTLP over gRPC has a port of its own, 4317 by default";
                 Status::unimplemented(message).into_http()
@@ -67,6 +62,9 @@ fn refuse(refusal: &Refusal, format: Format) -> Response<Reply> {
     let message = refusal.to_string();
     match refusal.class() {
         Class::BadData => bad_request(&message, format),
+        Class::HeadTooLarge => {
+            status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::ResourceExhausted, &message, format)
+        }
         Class::TooLarge => status(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, &message, format),
         Class::NoPipeline => status(StatusCode::NOT_FOUND, Code::Unimplemented, &message, format),
         Class::Timeout => status(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message, format),
@@ -86,9 +84,8 @@ fn bad_request(message: &str, format: Format) -> Response<Reply> {
     let code = StatusCode::BAD_REQUEST;
     match format {
         Format::Protobuf => {
-            let details = ErrorDetails::with_bad_request_violation("", message);
-            let status = Status::with_error_details(Code::InvalidArgument, message, details);
-            answer(code, format, status.details().to_vec())
+            // The details of a gRPC status are the whole `google.rpc.Status`.
+            answer(code, format, refusal::bad_request(message).details().to_vec())
         }
         Format::Json => {
             let violation = serde_json::json!({ "description": message });
