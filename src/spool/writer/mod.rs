@@ -177,7 +177,7 @@ impl Writer {
         let start = open.end;
         let written = open.write(frames, &mut self.arena);
         // What is left of a refused write takes room all the same.
-        let grown = written.inspect_err(|_| self.core.account.add(open.litter()))?;
+        let grown = written.inspect_err(|_| self.core.account.add(open.grown_by_litter()))?;
         self.core.account.add(grown);
         self.unsynced += open.end - start;
         Ok(start)
@@ -305,7 +305,7 @@ impl Writer {
     /// Adds a witness after the last frame.
     fn mark(&mut self) {
         let is_out_of_place =
-            |open: &Open| open.count == 0 || open.is_littered || open.growth(BLOCK) > 0 && self.is_short_of_room();
+            |open: &Open| open.count == 0 || open.litter > 0 || open.growth(BLOCK) > 0 && self.is_short_of_room();
         if self.open.as_ref().is_none_or(is_out_of_place) {
             return;
         }

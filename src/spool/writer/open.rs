@@ -16,6 +16,8 @@ use super::super::syncs::Syncs;
 const COPY_UP_TO: usize = 1024;
 /// What the cache holds in one piece. Writing a part of one that is not in the cache reads it from the disk first.
 const PAGE: u64 = 4096;
+/// How much of what refused writes left is overwritten in one piece.
+const CLEAR_AT_ONCE: u64 = 64 << 10;
 /// What must fit after the last frame: a mark and the footer.
 pub(super) const RESERVE: u64 = frame::frame_len(0) + FOOTER_LEN;
 
@@ -31,9 +33,9 @@ pub(crate) struct Open {
     pub(crate) count: u64,
     pub(crate) first_time: u64,
     pub(crate) last_time: u64,
-    /// Frames of a refused write may stand beyond the end. A mark in front of them would make data of those that it does
-    /// not cover; frames have higher sequences than they.
-    pub(super) is_littered: bool,
+    /// So many bytes of frames that were refused may stand beyond the end. A mark in front of them would make data of
+    /// those that it does not cover; frames have higher sequences than they.
+    pub(super) litter: u64,
 }
 
 /// A frame with its place in the log.
@@ -54,7 +56,7 @@ pub(crate) struct Arena {
 impl Open {
     pub(crate) fn new(segment: Arc<Segment>, file: Arc<dyn DiskFile>, syncs: Arc<Syncs>) -> Self {
         let seed = segment.seed();
-        Self { segment, file, seed, syncs, end: DATA_AT, count: 0, first_time: 0, last_time: 0, is_littered: false }
+        Self { segment, file, seed, syncs, end: DATA_AT, count: 0, first_time: 0, last_time: 0, litter: 0 }
     }
 
     /// Bytes of frames that still fit, in a segment of this size.
@@ -77,10 +79,13 @@ impl Open {
         let length: u64 = frames.iter().map(|f| f.header.frame_len()).sum();
         arena.fill(frames, self.seed, self.end);
         arena.pad(self.padding(self.end + length));
-        self.file.write(&mut arena.slices(frames), self.end)?;
+        if let Err(e) = self.file.write(&mut arena.slices(frames), self.end) {
+            self.litter = self.litter.max(length);
+            return Err(e);
+        }
         let grown = (self.end + length).saturating_sub(self.segment.size());
         self.end += length;
-        self.is_littered = false;
+        self.litter = 0;
         self.segment.set_size(self.segment.size().max(self.end));
         let data = || frames.iter().filter(|f| f.header.is_data()).map(|f| f.header);
         if let (0, Some(first)) = (self.count, data().next()) {
@@ -92,12 +97,25 @@ impl Open {
     }
 
     /// After a refused write. Returns by how much what is left of it makes the file longer.
-    pub(super) fn litter(&mut self) -> u64 {
-        self.is_littered = true;
+    pub(super) fn grown_by_litter(&self) -> u64 {
         let known = self.segment.size();
         let size = self.file.size().unwrap_or(known).max(known);
         self.segment.set_size(size);
         size - known
+    }
+
+    /// Puts zeros in the place of what refused writes left. Until that is synced, it may come back with a power cut.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        let zeros = vec![0; CLEAR_AT_ONCE as usize];
+        let litter_end = self.file.size()?.min(self.end + self.litter);
+        let mut at = self.end;
+        while at < litter_end {
+            let length = (litter_end - at).min(CLEAR_AT_ONCE);
+            self.file.write_bytes(&zeros[..length as usize], at)?;
+            at += length;
+        }
+        self.litter = 0;
+        Ok(())
     }
 
     /// Zeros that complete the page in which a write ends, where an older segment's bytes stand: they mean nothing, and

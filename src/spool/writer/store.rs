@@ -67,6 +67,7 @@ impl Writer {
     }
 
     fn write_group(&mut self, frames: &[Numbered]) -> Result<(), Failed> {
+        self.clear_litter()?;
         let last = frames.last().map_or(self.last_sequence, |f| f.header.sequence);
         let totals = frames.last().map_or(self.totals, |f| f.header.totals_after());
         match self.write(frames) {
@@ -84,6 +85,20 @@ impl Writer {
                 self.keep(frames, u64::MAX);
                 Ok(self.poison(&e)?)
             }
+        }
+    }
+
+    /// With `os`, cursors pass frames that are not durable. A power cut that takes them must not bring back what was
+    /// refused before in their place: the two differ in what they add to the totals.
+    fn clear_litter(&mut self) -> Result<(), Failed> {
+        let durability = self.core.options.durability;
+        let Some(open) = self.open.as_mut().filter(|open| durability == Durability::Os && open.litter > 0) else {
+            return Ok(());
+        };
+        match open.clear() {
+            Ok(()) => Ok(self.sync()?),
+            Err(e) if trouble(&e) == Trouble::Full => Err(Failed::Full(e)),
+            Err(e) => Ok(self.poison(&e)?),
         }
     }
 

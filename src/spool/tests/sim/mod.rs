@@ -134,6 +134,14 @@ fn what_is_acked_after_it_was_dropped_may_count_as_either() {
     repeat(&[2755, 149, 0]);
 }
 
+/// With `os`, a write was refused, another frame took its place, and the power cut took that one alone.
+#[test]
+fn what_was_refused_does_not_come_back_in_the_place_of_what_was_accepted() {
+    repeat(&[5494, 181, 0]);
+    // The moments of a story move with its calls: all of it.
+    crash_story(5494, Effort { images: 2, nested_one_of: 24 });
+}
+
 #[test]
 fn two_runs_of_one_seed_are_the_same_operation_for_operation() {
     for seed in 0..5 {
