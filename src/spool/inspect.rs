@@ -43,12 +43,12 @@ impl Reader {
         let owner = holder(self.env(), self.dir())?.map(|h| Owner { pid: h.pid, alive: h.alive });
         let mut logs = Vec::new();
         for name in self.logs()? {
-            logs.push(self.inspect_log(&name)?);
+            logs.push(self.inspect_log(&name, owner.as_ref().is_some_and(|owner| owner.alive))?);
         }
         Ok(Inspection { directory: self.dir().to_owned(), spool_id: self.env().spool_id, owner, logs })
     }
 
-    fn inspect_log(&self, name: &str) -> Result<LogInspection, Error> {
+    fn inspect_log(&self, name: &str, is_owned: bool) -> Result<LogInspection, Error> {
         let env = self.env();
         let files = Files::open(self, name, false)?;
         let segments = inspect_segments(&files)?;
@@ -75,13 +75,14 @@ impl Reader {
             last_sequence: if has_frames { last_sequence } else { 0 },
             items: totals.items - before.items.min(totals.items),
             bytes,
-            max_size: 0,
+            max_size: None,
             durability: match newest.map_or(0, |s| s.header.durability) {
                 1 => Durability::Interval,
                 2 => Durability::Os,
                 _ => Durability::Sync,
             },
-            poisoned: false,
+            // An opening heals it.
+            poisoned: (!is_owned).then_some(false),
             damaged_bytes: damage::bytes_of(env, self.dir(), name)?,
             segments,
             cursors,
@@ -193,12 +194,12 @@ fn oldest_time(files: &Files, slot: &Slot) -> Option<u64> {
 pub(crate) fn overlay(inspection: &mut Inspection, log: &LogCore) -> Result<(), Error> {
     let Some(seen) = inspection.logs.iter_mut().find(|l| l.name == log.name) else { return Ok(()) };
     let front = log.view.front();
-    seen.max_size = log.account.cap();
+    seen.max_size = Some(log.account.cap());
     seen.bytes = log.account.bytes();
     seen.durability = log.options.durability;
     seen.accepted_items = front.totals.items;
     seen.last_sequence = front.visible.sequence;
-    seen.poisoned = lock(&log.trouble).as_ref().is_some_and(Error::is_poisoned);
+    seen.poisoned = Some(lock(&log.trouble).as_ref().is_some_and(Error::is_poisoned));
     seen.cursors = log
         .cursor_list()
         .iter()

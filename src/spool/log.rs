@@ -341,6 +341,22 @@ impl Log {
     pub fn trouble(&self) -> Option<Error> {
         super::env::lock(&self.0.trouble).clone()
     }
+
+    /// The log's own cap: the most that it may have on disk, in bytes.
+    ///
+    /// ```
+    /// # use tidegate::spool::{LogOptions, Options, Spool};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let spool = Spool::open(dir.path(), Options::default())?;
+    /// let options = LogOptions { max_size: Some(1 << 20), ..LogOptions::default() };
+    /// assert_eq!(spool.log_with("events", options)?.max_size(), 1 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn max_size(&self) -> u64 {
+        self.0.account.cap()
+    }
+
     /// How long its syncs took since it was opened.
     ///
     /// ```

@@ -88,12 +88,12 @@ pub struct LogInspection {
     pub items: u64,
     /// Bytes on disk.
     pub bytes: u64,
-    /// Its cap in bytes; 0 when unknown (an offline reader).
-    pub max_size: u64,
+    /// Its cap in bytes. Only the owner knows it: `None` from the files alone.
+    pub max_size: Option<u64>,
     /// When appends are acknowledged.
     pub durability: Durability,
-    /// A failed sync waits for its rewrite.
-    pub poisoned: bool,
+    /// A failed sync waits for its rewrite. `None` from the files alone, while another process owns them.
+    pub poisoned: Option<bool>,
     /// Bytes set aside as damaged, still kept in `damaged/`.
     pub damaged_bytes: u64,
     /// By id.
@@ -204,8 +204,12 @@ pub struct CursorInspection {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Verification {
+    /// Who holds the directory, or did last. Beside a live one, what it is just writing is not looked at.
+    pub owner: Option<Owner>,
     /// By name.
     pub logs: Vec<LogVerification>,
+    /// The logs of dead letters, by the name `dead/<log>`.
+    pub dead_letters: Vec<LogVerification>,
 }
 
 /// What a check of one log found.

@@ -354,7 +354,7 @@ impl Spool {
     /// cursor.next_batch(1 << 20)?;
     /// let seen = &spool.inspect()?.logs[0];
     /// assert_eq!((seen.accepted_items, seen.cursors[0].pending.items), (3, 3));
-    /// assert_eq!(seen.max_size, spool.max_size());
+    /// assert_eq!((seen.max_size, seen.poisoned), (Some(spool.max_size()), Some(false)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -26,10 +26,19 @@ fn inspect_has_the_documented_shape_and_the_ledger_adds_up() {
     let pid = running.agent.pid();
     let live = stage.look(&["spool", "inspect", "--output", "json"]).json();
     assert_eq!(live["owner"], serde_json::json!({ "pid": pid, "alive": true }));
+    let of_logs = |found: &serde_json::Value| {
+        let logs = found["logs"].as_array().unwrap();
+        let log = logs.iter().find(|log| log["name"] == "logs").unwrap();
+        (log["max_size"].clone(), log["poisoned"].clone())
+    };
+    // The agent alone knows them.
+    let (cap, poisoned) = of_logs(&live);
+    assert!(cap.as_u64() > Some(1 << 20) && poisoned == false, "{cap}, {poisoned}");
     assert!(running.agent.stop(PATIENCE).0.success());
 
     let found = stage.look(&["spool", "inspect", "--output", "json"]).json();
     has_keys(&found, "directory spool_id owner logs");
+    assert_eq!(of_logs(&found), (serde_json::Value::Null, false.into()));
     assert_eq!(found["directory"], stage.data().to_str().unwrap());
     assert_ne!(found["owner"]["alive"], true);
     let log = found["logs"].as_array().unwrap().iter().find(|log| log["name"] == "logs").unwrap();
@@ -62,22 +71,22 @@ fn verify_has_the_documented_shape_beside_an_agent_and_after_it() {
     let stage = Stage::new();
     let running = stage.start(&[("otlp", to(nobody()))]);
     send(running.grpc, &bodies("n", 4));
-    let check = || {
+    let check = |is_live: bool| {
         let done = stage.look(&["spool", "verify", "--output", "json"]);
         assert_eq!(done.code, Some(0), "{done:?}");
         let found = done.json();
-        has_keys(&found, "ok logs");
-        assert_eq!(found["ok"], true);
+        has_keys(&found, "ok live logs dead_letters");
+        assert_eq!((&found["ok"], &found["live"]), (&true.into(), &is_live.into()));
         let log = found["logs"].as_array().unwrap().iter().find(|log| log["name"] == "logs").unwrap();
         has_keys(log, "name frames bytes damage torn ledger_closes");
         assert_eq!((&log["damage"], &log["ledger_closes"]), (&serde_json::json!([]), &true.into()));
         log["frames"].as_u64().unwrap()
     };
     // The last frame is shown when the agent has said on disk that it is durable.
-    wait_for(PATIENCE, || (check() >= 4).then_some(())).expect("four frames");
+    wait_for(PATIENCE, || (check(true) >= 4).then_some(())).expect("four frames");
     send(running.grpc, &["the last before the kill"]);
     running.agent.kill();
-    assert!(check() >= 5);
+    assert!(check(false) >= 5);
 }
 
 /// Turns over one byte of the record with this body, in whichever segment of the log it is: the segment's name.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::Globals;
 use crate::cli::output::{self, DIM, Failure, GOOD, HEADING, Output, WARNING};
 use crate::cli::sources::{self, ConfigArgs};
+use crate::cli::spool::owner::Agent;
 use crate::otlp::Signal;
 use crate::spool::{CursorInspection, Inspection, LogInspection, Reader};
 
@@ -30,13 +31,27 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
     let directory = sources::data_dir(&args.config, globals)?;
-    let inspection =
+    let mut inspection =
         Reader::open(&directory).and_then(|reader| reader.inspect()).map_err(|e| output::spool_failure(&e))?;
+    let agent = Agent::of(&directory)?;
+    if let Some(agent) = &agent {
+        overlay(&mut inspection, &agent.logs()?);
+    }
+    let exporters = || agent.as_ref().map_or_else(|| Ok(Vec::new()), Agent::exporters);
     match globals.output {
-        Output::Json => output::print_json(&to_json(&inspection, &super::cursor::exporters(&directory)?))?,
+        Output::Json => output::print_json(&to_json(&inspection, &exporters()?))?,
         Output::Text => output::print_text(&to_text(&inspection, args.segments))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts what only the running agent knows over what the files say.
+fn overlay(inspection: &mut Inspection, known: &[Value]) {
+    for log in &mut inspection.logs {
+        if let Some(known) = known.iter().find(|known| known["log"] == log.name.as_str()) {
+            (log.max_size, log.poisoned) = (known["max_size"].as_u64(), known["poisoned"].as_bool());
+        }
+    }
 }
 
 fn to_json(inspection: &Inspection, exporters: &[Value]) -> Value {
@@ -137,14 +152,15 @@ fn log_text(text: &mut Text, log: &LogInspection, segments: bool) {
         output::durability(log.durability)
     ));
     text.line(format_args!(
-        "  {} records in {} on disk, sequences {} to {}, accepted in all {}",
+        "  {} records in {}{} on disk, sequences {} to {}, accepted in all {}",
         log.items,
         output::bytes(log.bytes),
+        log.max_size.map_or_else(String::new, |cap| format!(" of {}", output::bytes(cap))),
         log.first_sequence,
         log.last_sequence,
         log.accepted_items
     ));
-    if log.poisoned {
+    if log.poisoned == Some(true) {
         text.line(format_args!(
             "  {WARNING}poisoned: a sync failed, the log rewrites what it covered elsewhere{WARNING:#}"
         ));

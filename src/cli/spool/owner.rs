@@ -94,8 +94,17 @@ impl Agent {
 
     /// State and last error of each exporter.
     pub(super) fn exporters(&self) -> Result<Vec<Value>, Failure> {
-        let answer = self.call("GET", "/v1/exporters", String::new(), &mut |_| {})?;
-        Ok(answer["exporters"].as_array().cloned().unwrap_or_default())
+        self.list("exporters")
+    }
+
+    /// Cap of each log, and whether it is poisoned.
+    pub(super) fn logs(&self) -> Result<Vec<Value>, Failure> {
+        self.list("logs")
+    }
+
+    fn list(&self, what: &str) -> Result<Vec<Value>, Failure> {
+        let answer = self.call("GET", &format!("/v1/{what}"), String::new(), &mut |_| {})?;
+        Ok(answer[what].as_array().cloned().unwrap_or_default())
     }
 
     /// Sends dead letters again; `step` is called with what is told on the way.

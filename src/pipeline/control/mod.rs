@@ -22,7 +22,7 @@ use super::drains::{AnySink, Drain};
 use super::receivers::left;
 use crate::exporters::Status;
 use crate::listen::private;
-use crate::spool::{Error, Spool};
+use crate::spool::{Error, Log, Spool};
 use protocol::{Action, Command, SOCKET, move_json};
 
 /// The largest command.
@@ -117,6 +117,7 @@ async fn serve(listener: tokio::net::UnixListener, served: Arc<Served>) {
     let stopped = served.stop.requested();
     let router = Router::new()
         .route("/v1/exporters", get(exporters))
+        .route("/v1/logs", get(logs))
         .route("/v1/replay-dead-letters", post(replay_dead_letters))
         .route("/v1/{command}", post(command))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -137,6 +138,16 @@ async fn exporters(State(served): State<Arc<Served>>) -> Response {
     };
     let exporters: Vec<Value> = served.controlled.exporters.iter().map(exporter).collect();
     answer(StatusCode::OK, &json!({ "exporters": exporters }))
+}
+
+/// What of each log is not on disk.
+async fn logs(State(served): State<Arc<Served>>) -> Response {
+    let log = |log: &Log| {
+        let poisoned = log.trouble().is_some_and(|trouble| trouble.is_poisoned());
+        json!({ "log": log.name(), "max_size": log.max_size(), "poisoned": poisoned })
+    };
+    let logs: Vec<Value> = served.controlled.spool.logs().iter().map(log).collect();
+    answer(StatusCode::OK, &json!({ "logs": logs }))
 }
 
 async fn command(State(served): State<Arc<Served>>, uri: Uri, body: Bytes) -> Response {

@@ -224,11 +224,11 @@ fn logs(exposition: &mut Exposition, inspection: &Inspection) {
             l.accepted_items
         }),
         ("tidegate_log_bytes", Kind::Gauge, "Bytes on disk.", |l| l.bytes),
-        ("tidegate_log_max_bytes", Kind::Gauge, "Bytes that the log may have on disk.", |l| l.max_size),
+        ("tidegate_log_max_bytes", Kind::Gauge, "Bytes that the log may have on disk.", |l| l.max_size.unwrap_or(0)),
         ("tidegate_log_segments", Kind::Gauge, "Segments on disk.", |l| l.segments.len() as u64),
         ("tidegate_log_written_sequence", Kind::Gauge, "Sequence of the newest frame.", |l| l.last_sequence),
         ("tidegate_log_poisoned", Kind::Gauge, "1 while a failed sync waits for its rewrite.", |l| {
-            u64::from(l.poisoned)
+            u64::from(l.poisoned == Some(true))
         }),
         ("tidegate_log_damaged_bytes", Kind::Gauge, "Bytes set aside as damaged.", |l| l.damaged_bytes),
     ];

@@ -16,6 +16,7 @@ mod sim;
 mod space;
 mod spares;
 mod story;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -1,20 +1,20 @@
 //! Checking every checksum of a spool.
 
-use std::ops::RangeInclusive;
+mod cursors;
+mod ledger;
+
 use std::sync::Arc;
 
-use super::cursor::Stored;
-use super::cursor::state::Place;
 use super::files::Files;
 use super::format::Totals;
-use super::format::cursor::{Interval, Reason, Slot};
-use super::format::name_crc;
+use super::format::cursor::{Reason, Slot};
 use super::format::segment::{DATA_AT, FOOTER_LEN};
 use super::fs::Access;
+use super::lock::holder;
 use super::reader::Reader;
 use super::segment::Segment;
 use super::stream::{Event, Lost, Source, Stream};
-use super::{Damage, Error, LogVerification, Verification, names, recovery};
+use super::{Damage, Error, LogVerification, Owner, Verification, names, recovery};
 
 /// What a walk over a whole log adds up.
 #[derive(Debug, Default)]
@@ -51,20 +51,24 @@ impl Reader {
     /// # Errors
     /// Newer; I/O. Damage is no error: it is in the answer.
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification, Error> {
-        let mut open = Vec::new();
-        for name in self.logs()? {
-            open.push(Files::open(self, &name, false)?);
-        }
-        let total = open.iter().map(|files| files.table().bytes()).sum();
+        let owner = holder(self.env(), self.dir())?.map(|h| Owner { pid: h.pid, alive: h.alive });
+        let open = |name: &String, dead| Files::open(self, name, dead);
+        let logs: Vec<Files> = self.logs()?.iter().map(|name| open(name, false)).collect::<Result<_, _>>()?;
+        let dead: Vec<Files> =
+            self.dead_letter_logs()?.iter().map(|name| open(name, true)).collect::<Result<_, _>>()?;
+        let total = logs.iter().chain(&dead).map(|files| files.table().bytes()).sum();
         let mut done = 0;
-        let mut logs = Vec::with_capacity(open.len());
-        for files in &open {
-            let bytes = files.table().bytes();
-            logs.push(verify_log(files, &mut |part| progress(done + part.min(bytes), total))?);
-            done += bytes;
-            progress(done, total);
-        }
-        Ok(Verification { logs })
+        let mut verify_all = |open: &[Files]| -> Result<Vec<LogVerification>, Error> {
+            let mut verified = Vec::with_capacity(open.len());
+            for files in open {
+                let bytes = files.table().bytes();
+                verified.push(verify_log(files, &mut |part| progress(done + part.min(bytes), total))?);
+                done += bytes;
+                progress(done, total);
+            }
+            Ok(verified)
+        };
+        Ok(Verification { owner, logs: verify_all(&logs)?, dead_letters: verify_all(&dead)? })
     }
 }
 
@@ -76,17 +80,19 @@ fn verify_log(files: &Files, progress: &mut dyn FnMut(u64)) -> Result<LogVerific
     sum.before = all.first().map_or(Totals::default(), |s| s.header.totals);
     let first = all.first().map_or(0, |s| s.header.first_sequence);
     walk(files, Stream::new(first, Some(sum.before), None), &mut sum, progress)?;
-    for segment in &all {
-        sum.check_ends(files, segment)?;
+    for (at, segment) in all.iter().enumerate() {
+        sum.check_ends(files, segment, all.get(at + 1))?;
     }
     for strange in files.table().strange() {
         sum.note(strange.id, 0, strange.size, strange.error.to_string());
     }
-    let slots = slots(files)?;
-    let end = sum.check_newest(files, all.last(), &slots)?;
+    let cursors = cursors::read(files)?;
+    sum.damage.extend(cursors.damage);
+    sum.torn.extend(cursors.torn);
+    let end = sum.check_newest(files, all.last(), &cursors.slots)?;
     let mut closes = end == sum.before + sum.read + sum.lost;
-    for slot in &slots {
-        closes &= self::closes(files, slot, end)?;
+    for slot in &cursors.slots {
+        closes &= ledger::closes(files, slot, end)?;
     }
     let (frames, bytes) = (sum.frames, files.table().bytes());
     Ok(LogVerification {
@@ -135,7 +141,7 @@ impl Sum {
     }
 
     /// What stands before the frames and after them.
-    fn check_ends(&mut self, files: &Files, segment: &Arc<Segment>) -> Result<(), Error> {
+    fn check_ends(&mut self, files: &Files, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Result<(), Error> {
         if segment.header_damaged {
             let reason = "one copy of the segment header, at least, is damaged".to_owned();
             self.note(segment.id, 0, DATA_AT, reason);
@@ -146,9 +152,13 @@ impl Sum {
             other => other?,
         };
         if !files.is_live(segment)? && segment.has_damaged_footer(&*file)? {
-            // A crash that cut the seal leaves such a footer too.
             let reason = "the footer does not verify; what it says is worked out from the frames".to_owned();
-            self.note(segment.id, segment.size() - FOOTER_LEN, FOOTER_LEN, reason);
+            let (offset, bytes) = (segment.size() - FOOTER_LEN, FOOTER_LEN);
+            // The last segment of a run may have been cut while it was sealed; before the others' successors there was
+            // a whole one.
+            let is_last_of_run = next.is_none_or(|next| next.header.epoch != segment.header.epoch);
+            let list = if is_last_of_run { &mut self.torn } else { &mut self.damage };
+            list.push(Damage { segment: segment.id, offset, bytes, reason, frames_lost: 0 });
         }
         Ok(())
     }
@@ -197,51 +207,4 @@ fn walk(files: &Files, mut stream: Stream, sum: &mut Sum, progress: &mut dyn FnM
         }
     }
     Ok(())
-}
-
-/// The slots of the log's cursors, as far as they are intact.
-fn slots(files: &Files) -> Result<Vec<Slot>, Error> {
-    let id = files.env().spool_id;
-    let slots = recovery::slots(files.env(), &files.dir)?.into_iter().filter_map(|(_, stored)| match stored {
-        Stored::Slot(slot) if slot.spool_id == id && slot.log == name_crc(&files.name) => Some(*slot),
-        _ => None,
-    });
-    Ok(slots.collect())
-}
-
-/// done = (totals before the position - totals before the start) + done beyond the position. In a replay the position
-/// is the one before it.
-fn closes(files: &Files, slot: &Slot, end: Totals) -> Result<bool, Error> {
-    let (sequence, totals) = slot.counted();
-    let passed = (totals - slot.start_totals).items;
-    let ahead = ahead(files, Place { sequence, totals }, &slot.intervals)?;
-    let done = slot.done_items().checked_sub(passed);
-    Ok(done.is_some_and(|done| ahead.contains(&done)) && end.items >= slot.start_totals.items)
-}
-
-/// How many items are done beyond this place: at least and at most. Of a loss that was done in part, nobody knows.
-fn ahead(files: &Files, from: Place, intervals: &[Interval]) -> Result<RangeInclusive<u64>, Error> {
-    let (mut least, mut most) = (0, 0);
-    let Some(acked) = intervals.last().map(|i| i.last) else { return Ok(0..=0) };
-    let mut stream = Stream::new(from.sequence, Some(from.totals), None);
-    while let Some(event) = stream.next(files)? {
-        let (first, last, items) = match event {
-            Event::Frame(met) => {
-                (met.frame.header.sequence, met.frame.header.sequence, u64::from(met.frame.header.items))
-            }
-            Event::Lost(lost) => (lost.first_sequence, lost.last_sequence, lost.amount.items),
-            Event::Hole(..) => continue,
-        };
-        if first > acked {
-            break;
-        }
-        if intervals.iter().any(|i| i.first <= first && last <= i.last) {
-            least += items;
-            most += items;
-        } else if intervals.iter().any(|i| i.first <= last && first <= i.last) {
-            most += items;
-        }
-    }
-    // What was delivered and is gone with the power (`os`): the next segment's totals will say how much.
-    Ok(least..=if acked > files.end()?.0 { u64::MAX } else { most })
 }
