@@ -84,8 +84,9 @@ impl Error {
         Kind::Closed { log: log.to_owned() }.into()
     }
 
-    /// The log or its file system has no room, is read-only or answers with errors. The log resumes by itself;
-    /// nothing of the refused frame was written.
+    /// The log or its file system has no room, is read-only or answers with errors. The log resumes by itself. Readers
+    /// do not see the refused frame; where the disk broke off its write, it may be found whole after a crash, and is
+    /// stored then.
     ///
     /// ```
     /// use tidegate::spool::{LogOptions, Need, Start};

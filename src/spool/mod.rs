@@ -22,9 +22,10 @@
 //! kernel decides when a frame reaches the disk. On a full or read-only disk new appends are refused, or take the place
 //! of what a policy gives up.
 //!
-//! An append that is answered with an error is not acknowledged. After [poisoned](Error::is_poisoned), and after a
-//! time-out of the caller's own, it may be stored all the same: delivery is at least once. DURABILITY.md has the whole,
-//! and what is not promised; FORMAT.md fixes the bytes.
+//! An append that is answered with an error is not acknowledged. It may be stored all the same: after
+//! [poisoned](Error::is_poisoned), after a time-out of the caller's own, and after [full](Error::is_full) where the disk
+//! broke off the write and a crash follows. Delivery is at least once. DURABILITY.md has the whole, and what is not
+//! promised; FORMAT.md fixes the bytes.
 //!
 //! # Where to look
 //!

@@ -2,7 +2,8 @@
 //! a caller that waits anyway commits itself when nobody else does.
 //!
 //! Invariants:
-//! - An ack is sent only after its frame is as durable as the log's policy says, in a file whose name is durable.
+//! - An ack is sent only after its frame is as durable as the log's policy says, in a file whose name is durable. A
+//!   segment gets its name with its first frames, when they are durable with its header.
 //! - A sequence is given once. A group that could not be written burns its sequences; the totals of the next frame
 //!   say that nothing is missing.
 //! - Whether there is room is decided before a byte is written.
@@ -10,6 +11,7 @@
 //!   frame that shares the last durable block with it, is kept in memory until it is durable in another file.
 //! - No error of the disk ends it.
 
+mod begin;
 mod open;
 mod roll;
 mod serve;
@@ -58,7 +60,7 @@ pub(crate) struct Writer {
     totals: Totals,
     /// The highest sequence known durable.
     synced_to: u64,
-    /// The first sequence of the newest segment that was made in this run.
+    /// The first sequence of the newest segment that was begun in this run.
     begun: Option<u64>,
     /// Flags of the next segment's header.
     flags: u8,
@@ -222,9 +224,15 @@ impl Writer {
         if let Err(e) = open.sync() {
             return self.poison(&e);
         }
+        self.committed();
+        Ok(())
+    }
+
+    /// What was written is durable; when nothing more comes, a mark says so on disk.
+    fn committed(&mut self) {
+        self.sync_due = None;
         self.synced();
         self.mark_due = Some(self.now() + QUIET);
-        Ok(())
     }
 
     /// Everything written is durable.

@@ -11,6 +11,7 @@ use super::super::format::segment::{DATA_AT, FOOTER_LEN, Footer};
 use super::super::fs::DiskFile;
 use super::super::segment::Segment;
 use super::super::syncs::Syncs;
+use super::begin::Made;
 
 /// Payloads up to this size are copied beside their headers: one buffer fewer costs more than the copy saves above.
 const COPY_UP_TO: usize = 1024;
@@ -36,6 +37,8 @@ pub(crate) struct Open {
     /// So many bytes of frames that were refused may stand beyond the end. A mark in front of them would make data of
     /// those that it does not cover; frames have higher sequences than they.
     pub(super) litter: u64,
+    /// The file that it is while it has no name of its own.
+    pub(super) made: Option<Made>,
 }
 
 /// A frame with its place in the log.
@@ -56,7 +59,7 @@ pub(crate) struct Arena {
 impl Open {
     pub(crate) fn new(segment: Arc<Segment>, file: Arc<dyn DiskFile>, syncs: Arc<Syncs>) -> Self {
         let seed = segment.seed();
-        Self { segment, file, seed, syncs, end: DATA_AT, count: 0, first_time: 0, last_time: 0, litter: 0 }
+        Self { segment, file, seed, syncs, end: DATA_AT, count: 0, first_time: 0, last_time: 0, litter: 0, made: None }
     }
 
     /// Bytes of frames that still fit, in a segment of this size.
@@ -96,6 +99,17 @@ impl Open {
         Ok(grown)
     }
 
+    /// Nothing in it is durable yet.
+    pub(super) fn is_unnamed(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// Whether what was refused may come back in the place of what is written next. Not before the first sync, which
+    /// covers all that a segment begins with.
+    pub(super) fn is_littered(&self) -> bool {
+        self.litter > 0 && !self.is_unnamed()
+    }
+
     /// After a refused write. Returns by how much what is left of it makes the file longer.
     pub(super) fn grown_by_litter(&self) -> u64 {
         let known = self.segment.size();
@@ -126,6 +140,11 @@ impl Open {
 
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.syncs.time(|| self.file.sync_data())
+    }
+
+    /// As [`Open::sync`], of all that is known of a new file.
+    pub(super) fn sync_all(&self) -> io::Result<()> {
+        self.syncs.time(|| self.file.sync_all())
     }
 
     /// Writes the footer at the end of the file, not yet durable. Returns by how much the file grew.

@@ -1,42 +1,20 @@
-//! From one segment to the next: sealing, making, rewriting after a failure.
+//! From one segment to the next: room for what comes, sealing, rewriting after a failure.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::super::env::{Env, lock};
+use super::super::Error;
 use super::super::error::Kind;
-use super::super::format::Totals;
-use super::super::format::segment::{DATA_AT, Footer, SegmentHeader, flags};
-use super::super::fs::{Access, DiskFile, Trouble, is_no_space, trouble};
-use super::super::names;
+use super::super::format::segment::{DATA_AT, Footer, flags};
+use super::super::fs::{Trouble, is_no_space, trouble};
 use super::super::reclaim::Purpose;
-use super::super::segment::{End, Segment};
-use super::super::spare::Spare;
-use super::super::{Durability, Error};
-use super::open::{Arena, Numbered, Open, RESERVE};
+use super::super::segment::End;
+use super::begin::Beginning;
+use super::open::{Numbered, Open, RESERVE};
 use super::{Kept, Writer};
 
 /// How often frames are tried again on a disk that refuses them.
 const MAX_REFUSALS: u32 = 2;
-
-/// What begins a segment besides its id.
-struct Beginning {
-    flags: u8,
-    first_sequence: u64,
-    after_sequence: u64,
-    totals: Totals,
-}
-
-/// A segment file under its temporary name.
-struct Made {
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
-    size: u64,
-    /// The file was accounted for already, as a spare.
-    counted: u64,
-}
 
 impl Writer {
     /// Makes sure that an open segment has room for frames of this many bytes, in the cap and on the disk.
@@ -83,26 +61,6 @@ impl Writer {
         made.map_err(|e| self.refused(e))
     }
 
-    /// Opens the next segment, which takes so many bytes at first.
-    fn begin(&mut self, need: u64) -> Result<(), Error> {
-        let beginning = Beginning {
-            flags: self.flags,
-            first_sequence: self.first_to_come(),
-            after_sequence: self.last_sequence,
-            totals: self.totals,
-        };
-        let open = self.make(need, &beginning, &[]).map_err(|e| self.refused(e))?;
-        self.adopt(open);
-        self.flags = 0;
-        Ok(())
-    }
-
-    /// Where the next segment begins. What a refused write left in the one before is no data of it; only what an earlier
-    /// run left may be. Never before the one before: that begins beyond all that earlier runs may have given.
-    fn first_to_come(&self) -> u64 {
-        self.begun.map_or(self.next_sequence, |first| first.max(self.last_sequence + 1))
-    }
-
     /// The disk refused more bytes, so many times in a row by now: until it has room again, the log's cap is what it
     /// has now. True when another try is worth it, with frames of so many bytes at least.
     pub(super) fn gives_way(&mut self, refusal: &io::Error, frames: u64, refusals: u32) -> Result<bool, Error> {
@@ -122,117 +80,10 @@ impl Writer {
         }
     }
 
-    /// The new segment becomes the one that is written and the last that readers know.
-    fn adopt(&mut self, open: Open) {
-        lock(&self.core.table).insert(open.segment.clone());
-        let (segment, end) = (open.segment.id, open.end);
-        self.begun = Some(open.segment.header.first_sequence);
-        self.open = Some(open);
-        self.core.view.update(|front| (front.visible.segment, front.visible.end) = (segment, end));
-    }
-
-    /// Makes a segment file with its header and first frames, all durable before it has its name: what stands under
-    /// a segment's name is a whole segment, whatever crashes. On a full disk, of a file that a policy gives up.
-    fn make(&mut self, need: u64, beginning: &Beginning, frames: &[Numbered]) -> Result<Open, Error> {
-        match self.try_to_make(need, beginning, frames) {
-            // A file that becomes a spare keeps its blocks: nobody else can take them.
-            Err(e) if e.io_error().is_some_and(is_no_space) => {
-                self.core.space.is_used_up();
-                match self.core.make_room(need, Purpose::Segment) {
-                    Ok(true) => self.try_to_make(need, beginning, frames),
-                    _ => Err(e),
-                }
-            }
-            made => made,
-        }
-    }
-
-    fn try_to_make(&mut self, need: u64, beginning: &Beginning, frames: &[Numbered]) -> Result<Open, Error> {
-        let id = self.next_id;
-        // Even if this fails: its file may be there after a crash.
-        self.next_id += 1;
-        let header = self.header(id, beginning);
-        let path = self.core.dir.join(names::segment_file(id));
-        let made = self.temporary(need)?;
-        let result = self.fill(&made, &header, path.clone(), frames);
-        match &result {
-            Ok(open) => self.core.account.add(open.segment.size().saturating_sub(made.counted)),
-            Err(_) => self.unmake(&made, &path),
-        }
-        result
-    }
-
-    /// Removes what could not be made, under either name. What cannot be removed now goes on counting: the next
-    /// opening finds it.
-    fn unmake(&self, made: &Made, path: &Path) {
-        let env = &self.core.env;
-        match env.remove(&made.path).or_else(|_| env.remove(path)) {
-            Ok(()) => self.core.account.sub(made.counted),
-            Err(_) => self.core.account.add(made.size.saturating_sub(made.counted)),
-        }
-    }
-
-    fn header(&self, id: u64, beginning: &Beginning) -> SegmentHeader {
-        SegmentHeader {
-            durability: match self.core.options.durability {
-                Durability::Sync => 0,
-                Durability::Interval => 1,
-                Durability::Os => 2,
-            },
-            flags: beginning.flags,
-            log: self.core.crc,
-            spool_id: self.core.env.spool_id,
-            segment_id: id,
-            epoch: self.core.env.epoch,
-            first_sequence: beginning.first_sequence,
-            after_sequence: beginning.after_sequence,
-            synced_to: self.synced_to,
-            totals: beginning.totals,
-            created: self.core.env.clock.wall(),
-        }
-    }
-
-    /// A recycled or prepared file, else an empty one that grows.
-    fn temporary(&self, need: u64) -> Result<Made, Error> {
-        let env = &self.core.env;
-        if let Some(spare) = self.core.spares.take(need) {
-            match claim(env, &spare) {
-                Ok(Some(file)) => return Ok(Made { path: spare.path, file, size: spare.size, counted: spare.size }),
-                Ok(None) => self.core.account.sub(spare.size),
-                // Still there and still counted; whether the disk fails as a whole, a new file shows.
-                Err(_) => self.core.spares.put(spare),
-            }
-        }
-        let path = self.core.spares.new_path(&self.core.dir);
-        let file = env.open(&path, Access::Create)?;
-        Ok(Made { path, file, size: DATA_AT, counted: 0 })
-    }
-
-    fn fill(&mut self, made: &Made, header: &SegmentHeader, path: PathBuf, frames: &[Numbered]) -> Result<Open, Error> {
-        let env = self.core.env.clone();
-        let fail = |op, e: io::Error| Error::io(op, &made.path, e);
-        made.file.write_bytes(&header.encode_block(), 0).map_err(|e| fail("write", e))?;
-        let segment = Segment::new(path, *header, made.size);
-        let mut open = Open::new(Arc::new(segment), made.file.clone(), self.core.syncs.clone());
-        if !frames.is_empty() {
-            open.write(frames, &mut Arena::default()).map_err(|e| fail("write", e))?;
-        }
-        // Header and frames before the name: a crash must not leave a segment's name on anything less. What else there
-        // is to know about a spare is durable already.
-        let is_spare = made.counted > 0;
-        let synced = if is_spare { made.file.sync_data() } else { made.file.sync_all() };
-        synced.map_err(|e| fail("sync", e))?;
-        env.rename(&made.path, &open.segment.path)?;
-        // The name before any ack: else a crash could lose the whole file.
-        env.sync_dir(&self.core.dir)?;
-        // From alone to shared: readers in other processes may have it open beside us.
-        made.file.try_lock(false).map_err(|e| fail("lock", e))?;
-        Ok(open)
-    }
-
     /// Ends the open segment with a durable footer. A disk without room for it leaves the segment unsealed, which
     /// costs a scan later and nothing else.
     pub(super) fn seal(&mut self) -> Result<(), Error> {
+        self.let_go();
         if self.unsynced > 0 {
             let to_be_sealed = self.open.as_ref().map(|open| open.segment.id);
             // A footer says that the frames before it are whole: on the disk it must not come before them.
@@ -326,7 +177,8 @@ impl Writer {
         self.kept = place(frames, DATA_AT);
         self.poisoned = false;
         self.unsynced = 0;
-        self.adopt(open);
+        self.open = Some(open);
+        self.adopt();
         if !self.kept.is_empty() {
             self.synced();
         }
@@ -342,7 +194,7 @@ impl Writer {
     }
 
     /// The disk refused a new file, for whatever reason: the log is full until a later try succeeds.
-    fn refused(&mut self, error: Error) -> Error {
+    pub(super) fn refused(&mut self, error: Error) -> Error {
         let retry_after = self.next_delay();
         let (log, limit) = (self.core.name.clone(), error.to_string());
         self.troubled(Kind::Full { log, limit, retry_after }.into(), retry_after)
@@ -352,17 +204,6 @@ impl Writer {
 /// What a new segment takes for frames of this many bytes.
 fn need_of(frames: u64) -> u64 {
     DATA_AT + frames + RESERVE
-}
-
-/// Opens a spare for ourselves alone. A reader in another process may have opened it under its old name: then it keeps
-/// it, without a name, and the answer is `None`.
-fn claim(env: &Env, spare: &Spare) -> Result<Option<Arc<dyn DiskFile>>, Error> {
-    let file = env.open(&spare.path, Access::Write)?;
-    if file.try_lock(true).map_err(|e| Error::io("lock", &spare.path, e))? {
-        return Ok(Some(file));
-    }
-    env.remove(&spare.path)?;
-    Ok(None)
 }
 
 /// Where frames stand that were written from `start` on.

@@ -3,11 +3,11 @@
 use std::io;
 
 use super::super::format::frame::{FrameHeader, kind};
-use super::super::fs::{Trouble, trouble};
+use super::super::fs::{Trouble, is_no_space, trouble};
 use super::super::queue::Queued;
 use super::super::{Durability, Error};
 use super::Writer;
-use super::open::Numbered;
+use super::open::{Numbered, Open};
 
 /// Why a group was not stored.
 enum Failed {
@@ -72,13 +72,23 @@ impl Writer {
         let totals = frames.last().map_or(self.totals, |f| f.header.totals_after());
         match self.write(frames) {
             Ok(start) => {
+                let is_durable = self.name().map_err(|error| self.not_begun(error))?;
                 (self.last_sequence, self.totals) = (last, totals);
-                if self.core.options.durability != Durability::Os {
+                let durability = self.core.options.durability;
+                if durability != Durability::Os {
                     self.keep(frames, start);
+                }
+                if is_durable && durability == Durability::Sync {
+                    self.committed();
+                    return Ok(());
                 }
                 Ok(self.after_write()?)
             }
             Err(e) if trouble(&e) == Trouble::Full => Err(Failed::Full(e)),
+            Err(e) if self.open.as_ref().is_some_and(Open::is_unnamed) => {
+                self.give_up();
+                Err(self.not_begun(Error::io("write to the next segment of", &self.core.dir, e)))
+            }
             Err(e) => {
                 // The file is not to be trusted: these frames, too, go to another one.
                 (self.last_sequence, self.totals) = (last, totals);
@@ -88,11 +98,20 @@ impl Writer {
         }
     }
 
+    /// The next segment failed before it had its name: nothing of it counts as written, nothing was acknowledged.
+    fn not_begun(&mut self, error: Error) -> Failed {
+        let no_space = error.io_error().filter(|e| is_no_space(e)).and_then(io::Error::raw_os_error);
+        match no_space {
+            Some(code) => Failed::Full(io::Error::from_raw_os_error(code)),
+            None => Failed::Other(self.refused(error)),
+        }
+    }
+
     /// With `os`, cursors pass frames that are not durable. A power cut that takes them must not bring back what was
     /// refused before in their place: the two differ in what they add to the totals.
     fn clear_litter(&mut self) -> Result<(), Failed> {
         let durability = self.core.options.durability;
-        let Some(open) = self.open.as_mut().filter(|open| durability == Durability::Os && open.litter > 0) else {
+        let Some(open) = self.open.as_mut().filter(|open| durability == Durability::Os && open.is_littered()) else {
             return Ok(());
         };
         match open.clear() {

@@ -13,6 +13,8 @@ fn rule_2_what_is_called_durable_outlives_the_power() {
         assert_eq!(durable, if durability == Durability::Os { 0 } else { 3 }, "{durability:?}");
         machine.lose_power(Left::Nothing);
         let log = machine.start();
+        // A segment's first group is synced with its header, whatever the policy promises.
+        let durable = durable.max(1);
         assert_eq!(read(&log), (0..durable).collect::<Vec<_>>(), "{durability:?}");
         append_by_hand(&log, 3..6, 1000);
         machine.spool().close().unwrap();
