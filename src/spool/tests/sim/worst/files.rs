@@ -30,6 +30,23 @@ fn rule_10_a_file_gets_its_name_when_its_bytes_are_durable() {
 }
 
 #[test]
+fn rule_10_an_append_into_the_next_segment_waits_for_three_syncs() {
+    let mut machine = Machine::new(|_| {});
+    let log = machine.start();
+    let mut waits: Vec<Vec<Call>> = Vec::new();
+    for number in 0..100 {
+        machine.recorder.take_moments();
+        append_by_hand(&log, number..number + 1, 4000);
+        let syncs = machine.moments(&[Call::Sync, Call::SyncDir]);
+        waits.push(syncs.iter().map(|moment| moment.after.0).collect());
+    }
+    let (footer, frames, name) = (Call::Sync, Call::Sync, Call::SyncDir);
+    assert_eq!(waits[0], [frames, name]);
+    let crossings: Vec<&Vec<Call>> = waits[1..].iter().filter(|syncs| **syncs != [frames]).collect();
+    assert!(crossings.len() >= 5 && crossings.iter().all(|syncs| **syncs == [footer, frames, name]), "{waits:?}");
+}
+
+#[test]
 fn rule_10_a_file_is_written_again_only_when_its_old_name_is_durably_gone() {
     let mut machine = Machine::new(|o| o.log.retain_size = 0);
     let log = machine.start();
