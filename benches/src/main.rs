@@ -3,8 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "the bare loop calls what it measures; waits here pace a load")]
 
+mod device;
+mod forward;
 mod log;
-mod passthrough;
 mod raw;
 mod report;
 
@@ -28,14 +29,14 @@ enum Bench {
     /// The log alone, beside the disk and beside Quiver (feature `quiver`).
     #[command(subcommand)]
     Log(log::Row),
-    /// OTLP gRPC in, synced disk, OTLP gRPC out, through the release binary.
-    Passthrough(passthrough::Args),
+    /// OTLP gRPC in, queue, OTLP gRPC out, beside the OpenTelemetry Collector.
+    Forward(forward::Args),
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     match args.bench {
         Bench::Log(row) => log::run(&args.dir, &row),
-        Bench::Passthrough(bench) => passthrough::run(&args.dir, &bench),
+        Bench::Forward(bench) => forward::run(&args.dir, &bench),
     }
 }

@@ -1,0 +1,88 @@
+//! The backend: counts log records and answers success; decodes nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use super::load::EXPORT;
+use crate::raw::RawCodec;
+
+/// What arrived, and when the first of it did.
+#[derive(Debug, Default)]
+struct Arrived {
+    records: AtomicU64,
+    first: std::sync::OnceLock<Instant>,
+}
+
+#[derive(Clone)]
+struct Service(Arc<Arrived>);
+
+impl tonic::server::UnaryService<Bytes> for Service {
+    type Response = Bytes;
+    type Future = std::future::Ready<Result<tonic::Response<Bytes>, tonic::Status>>;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        self.0.first.get_or_init(Instant::now);
+        let items = tidegate::otlp::count(tidegate::otlp::Signal::Logs, request.get_ref()).unwrap_or(0);
+        self.0.records.fetch_add(u64::from(items), Ordering::Relaxed);
+        std::future::ready(Ok(tonic::Response::new(Bytes::new())))
+    }
+}
+
+/// A running backend; ends when dropped.
+pub(super) struct Sink {
+    arrived: Arc<Arrived>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+/// An address on which nobody listens.
+pub(super) async fn address() -> std::io::Result<SocketAddr> {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()
+}
+
+impl Sink {
+    pub(super) async fn start(address: SocketAddr) -> std::io::Result<Self> {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let arrived = Arc::new(Arrived::default());
+        let service = Service(Arc::clone(&arrived));
+        let export = move |request: axum::extract::Request| async move {
+            let mut grpc = tonic::server::Grpc::new(RawCodec)
+                .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+                .max_decoding_message_size(64 << 20);
+            grpc.unary(service, request).await
+        };
+        let routes = tonic::service::Routes::from(axum::Router::new().route(EXPORT, axum::routing::post(export)));
+        let server = tonic::transport::Server::builder()
+            .add_routes(routes)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let server = tokio::spawn(async move {
+            if let Err(error) = server.await {
+                eprintln!("the sink ended: {error}");
+            }
+        });
+        Ok(Self { arrived, server })
+    }
+
+    /// Waits until so many records arrived. Answers how long that took since the first did.
+    pub(super) async fn wait_for(&self, records: u64, limit: Duration) -> Result<Duration, String> {
+        let start = Instant::now();
+        while self.arrived.records.load(Ordering::Relaxed) < records {
+            if start.elapsed() > limit {
+                let arrived = self.arrived.records.load(Ordering::Relaxed);
+                return Err(format!("only {arrived} of {records} records arrived within {limit:?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(self.arrived.first.get().map_or(Duration::ZERO, Instant::elapsed))
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
