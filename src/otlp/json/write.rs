@@ -1,8 +1,9 @@
 //! Protobuf export requests as OTLP JSON, straight from the bytes.
 //!
-//! What the bytes do not hold does not appear; unknown fields are left out.
-
-use std::borrow::Cow;
+//! - What the bytes do not hold does not appear; unknown fields are left out.
+//! - Fields are never collected: a sender may put ten million of them into a request. A message is looked through once
+//!   for what it has, and once more for each array. So time is linear in the bytes, and memory beyond them and the text
+//!   is some numbers per level.
 
 use super::schema::{self, Field, Kind, Label, Message};
 use super::text;
@@ -18,7 +19,7 @@ use crate::otlp::wire::{self, Fault, MAX_DEPTH, Malformed, Reader, Wire};
 /// is then as it was.
 pub fn write_line(signal: Signal, payload: &[u8], out: &mut String) -> Result<(), Malformed> {
     let start = out.len();
-    let written = write_message(schema::request(signal), Reader::new(payload), out, 0);
+    let written = write_message(schema::request(signal), &Body::Whole(Reader::new(payload)), out, 0);
     match written {
         Ok(()) => out.push('\n'),
         Err(_) => out.truncate(start),
@@ -36,71 +37,148 @@ enum Value<'a> {
     Length(Reader<'a>),
 }
 
-/// A known field as it was found: its row in the message's table, its value.
-type Found<'a> = (usize, Value<'a>);
+/// What is done with a field: the reader is the one that has its value.
+type Visit<'v, 'a> = &'v mut dyn FnMut(&Reader<'a>, &wire::Field) -> Result<(), Malformed>;
+
+/// The bytes of a message, wherever they stand.
+#[derive(Debug)]
+pub(super) enum Body<'a> {
+    Whole(Reader<'a>),
+    /// In several fields of another message, which protobuf merges: those of its fields after `from` that are `field`.
+    /// Only values that are no arrays are merged, and OTLP has at most three such messages in one another.
+    Split {
+        outer: &'a Self,
+        field: &'static Field,
+        from: usize,
+    },
+}
+
+impl<'a> Body<'a> {
+    fn each(&self, visit: Visit<'_, 'a>) -> Result<(), Malformed> {
+        match self {
+            Self::Whole(reader) => {
+                let mut reader = reader.clone();
+                while let Some(field) = reader.field()? {
+                    visit(&reader, &field)?;
+                }
+                Ok(())
+            }
+            Self::Split { outer, field, from } => {
+                let mut passed = 0;
+                outer.each(&mut |reader, found| {
+                    passed += 1;
+                    match value_of(field, reader, found)? {
+                        Some(Value::Length(part)) if passed > *from => Self::Whole(part).each(visit),
+                        _ => Ok(()),
+                    }
+                })
+            }
+        }
+    }
+
+    fn fault(&self, fault: Fault) -> Malformed {
+        match self {
+            Self::Whole(reader) => reader.fault(fault),
+            Self::Split { outer, .. } => outer.fault(fault),
+        }
+    }
+}
+
+/// What a message has of one of its fields.
+#[derive(Debug, Clone)]
+struct Found<'a> {
+    /// Fields of the message, known or not, before the first that counts.
+    from: usize,
+    last: Value<'a>,
+    is_split: bool,
+}
+
+impl<'a> Found<'a> {
+    /// The message that it is. One that stands several times is the concatenation of all.
+    fn body<'b>(&self, field: &'static Field, outer: &'b Body<'b>) -> Option<Body<'b>>
+    where
+        'a: 'b,
+    {
+        match &self.last {
+            _ if self.is_split => Some(Body::Split { outer, field, from: self.from }),
+            Value::Length(reader) => Some(Body::Whole(reader.clone())),
+            _ => None,
+        }
+    }
+}
 
 pub(super) fn write_message(
-    message: &Message,
-    reader: Reader<'_>,
+    message: &'static Message,
+    body: &Body<'_>,
     out: &mut String,
     depth: usize,
 ) -> Result<(), Malformed> {
     if depth > MAX_DEPTH {
-        return Err(reader.fault(Fault::Depth));
+        return Err(body.fault(Fault::Depth));
     }
-    let found = collect(message, reader)?;
+    let all = look_through(message, body)?;
     out.push('{');
-    for (n, group) in found.chunk_by(|a, b| a.0 == b.0).enumerate() {
+    let found = message.fields.iter().zip(&all).filter_map(|(field, found)| Some((field, found.as_ref()?)));
+    for (n, (field, found)) in found.enumerate() {
         if n > 0 {
             out.push(',');
         }
-        let field = &message.fields[group[0].0];
         out.push('"');
         out.push_str(field.name);
         out.push_str("\":");
-        match (field.label, field.kind) {
-            (Label::Many, _) => write_array(field, group, out, depth)?,
-            (_, Kind::Message(inner)) => write_message(inner, Reader::new(&merged(group)), out, depth + 1)?,
-            (_, kind) => write_scalar(kind, &group[group.len() - 1].1, out),
+        match (field.label, field.kind, found.body(field, body)) {
+            (Label::Many, ..) => write_array(field, body, out, depth)?,
+            (_, Kind::Message(inner), Some(body)) => write_message(inner, &body, out, depth + 1)?,
+            (_, kind, _) => write_scalar(kind, &found.last, out),
         }
     }
     out.push('}');
     Ok(())
 }
 
-/// The known fields of a message, grouped by field. Fields may stand in any order; equal ones keep theirs.
-fn collect<'a>(message: &Message, mut reader: Reader<'a>) -> Result<Vec<Found<'a>>, Malformed> {
-    let mut found: Vec<Found<'a>> = Vec::with_capacity(message.fields.len());
-    while let Some(field) = reader.field()? {
-        let Ok(row) = message.fields.binary_search_by_key(&field.number, |f| f.number) else { continue };
-        let Some(value) = value(&reader, &field)? else { continue };
-        let row_field = &message.fields[row];
-        if !fits(row_field, &value) {
-            continue;
-        }
-        if row_field.label == Label::Choice {
+/// What a message has, by the rows of its table. Fields may stand in any order.
+fn look_through<'a>(message: &'static Message, body: &Body<'a>) -> Result<Vec<Option<Found<'a>>>, Malformed> {
+    let mut all: Vec<Option<Found<'a>>> = vec![None; message.fields.len()];
+    let (mut passed, mut chosen) = (0, None);
+    body.each(&mut |reader, field| {
+        let from = passed;
+        passed += 1;
+        let Ok(row) = message.fields.binary_search_by_key(&field.number, |f| f.number) else { return Ok(()) };
+        let Some(last) = value_of(&message.fields[row], reader, field)? else { return Ok(()) };
+        if message.fields[row].label == Label::Choice {
             // The last member of a choice on the wire is the one that is set.
-            found.retain(|(other, _)| *other == row || message.fields[*other].label != Label::Choice);
+            match chosen.replace(row) {
+                Some(other) if other != row => all[other] = None,
+                _ => {}
+            }
         }
-        found.push((row, value));
-    }
-    found.sort_by_key(|(row, _)| *row);
-    Ok(found)
+        all[row] = Some(match all[row].take() {
+            Some(before) => Found { last, is_split: true, ..before },
+            None => Found { from, last, is_split: false },
+        });
+        Ok(())
+    })?;
+    Ok(all)
 }
 
-fn value<'a>(reader: &Reader<'a>, field: &wire::Field) -> Result<Option<Value<'a>>, Malformed> {
-    let mut value = reader.inside(&field.value);
-    Ok(Some(match field.wire {
+/// The value of a field as it was found, if it is `field`. Another wire type makes it an unknown one.
+fn value_of<'a>(field: &Field, reader: &Reader<'a>, found: &wire::Field) -> Result<Option<Value<'a>>, Malformed> {
+    if found.number != field.number {
+        return Ok(None);
+    }
+    let mut value = reader.inside(&found.value);
+    let value = match found.wire {
         Wire::Varint => Value::Varint(value.varint()?),
         Wire::Fixed64 => Value::Fixed64(u64::from_le_bytes(value.array()?)),
         Wire::Fixed32 => Value::Fixed32(u32::from_le_bytes(value.array()?)),
         Wire::Length => Value::Length(value),
         // Groups: OTLP never had any.
         Wire::GroupStart | Wire::GroupEnd => return Ok(None),
-    }))
+    };
+    Ok(Some(value).filter(|value| fits(field, value)))
 }
 
-/// Whether the wire type is the field's; another one makes it an unknown field.
+/// Whether the wire type is the field's.
 fn fits(field: &Field, value: &Value<'_>) -> bool {
     match (field.kind, value) {
         (kind, value) if kind.is_bytes() => matches!(value, Value::Length(_)),
@@ -112,25 +190,20 @@ fn fits(field: &Field, value: &Value<'_>) -> bool {
     }
 }
 
-/// A message that stands several times is the concatenation of all.
-fn merged<'a>(group: &[Found<'a>]) -> Cow<'a, [u8]> {
-    let bytes = |(_, value): &Found<'a>| if let Value::Length(part) = value { part.rest() } else { &[] };
-    if let [only] = group { Cow::Borrowed(bytes(only)) } else { group.iter().flat_map(bytes).copied().collect() }
-}
-
-fn write_array(field: &Field, group: &[Found<'_>], out: &mut String, depth: usize) -> Result<(), Malformed> {
+fn write_array(field: &'static Field, body: &Body<'_>, out: &mut String, depth: usize) -> Result<(), Malformed> {
     out.push('[');
-    for (_, value) in group {
+    body.each(&mut |reader, found| {
+        let Some(value) = value_of(field, reader, found)? else { return Ok(()) };
         match (field.kind, value) {
-            (Kind::Message(inner), Value::Length(message)) => write_message(inner, message.clone(), out, depth + 1)?,
-            (kind, Value::Length(packed)) if !kind.is_bytes() => {
-                write_packed(kind, packed.clone(), out)?;
-                continue;
+            (Kind::Message(inner), Value::Length(message)) => {
+                write_message(inner, &Body::Whole(message), out, depth + 1)?;
             }
-            (kind, value) => write_scalar(kind, value, out),
+            (kind, Value::Length(packed)) if !kind.is_bytes() => return write_packed(kind, packed, out),
+            (kind, value) => write_scalar(kind, &value, out),
         }
         out.push(',');
-    }
+        Ok(())
+    })?;
     if out.ends_with(',') {
         out.pop();
     }
