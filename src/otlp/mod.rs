@@ -28,4 +28,4 @@ pub use validate::validate;
 pub use wire::{Fault, Malformed};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
