@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use tracing::Event;
 use tracing::callsite::Identifier;
+use tracing::field::{Field, Visit};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -17,6 +18,10 @@ use tracing_subscriber::{Registry, reload};
 
 use super::output;
 use crate::config::{Encoding, Messages, Sampling};
+use crate::exporters::LOSS;
+
+/// Fields that say whose message it is.
+const WHOSE: [&str; 5] = ["exporter", "pipeline", "receiver", "log", "cursor"];
 
 /// Their level; a reload may change it.
 pub(super) type Level = reload::Handle<LevelFilter, Registry>;
@@ -66,7 +71,8 @@ where
     F: FormatEvent<S, N>,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let judged = self.limiter.as_ref().map(|limiter| limiter.judge(event.metadata().callsite(), Instant::now()));
+        let limiter = self.limiter.as_ref().filter(|_| event.metadata().target() != LOSS);
+        let judged = limiter.map(|limiter| limiter.judge(Kind::of(context, event), Instant::now()));
         match judged {
             Some(Judged::LeaveOut) => Ok(()),
             None | Some(Judged::Say { left_out: 0 }) => self.format.format_event(context, writer, event),
@@ -97,11 +103,48 @@ enum Judged {
     LeaveOut,
 }
 
-/// Lets through of each kind, which is a place in the code, the first of each tick and then one of many.
+/// Messages that count together: from one place in the code, about one exporter, receiver or log. What one of them says
+/// too often keeps no other from being heard.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Kind {
+    place: Identifier,
+    whose: Whose,
+}
+
+/// The fields that say whose a message is, one after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Whose(String);
+
+impl Kind {
+    fn of<S, N>(context: &FmtContext<'_, S, N>, event: &Event<'_>) -> Self
+    where
+        S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+        N: for<'a> FormatFields<'a> + 'static,
+    {
+        let mut whose = Whose::default();
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                whose.0.push_str(fields);
+            }
+        }
+        event.record(&mut whose);
+        Self { place: event.metadata().callsite(), whose }
+    }
+}
+
+impl Visit for Whose {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if WHOSE.contains(&field.name()) {
+            self.0.push_str(&format!(" {field}={value:?}"));
+        }
+    }
+}
+
+/// Lets through of each kind the first of each tick and then one of many.
 #[derive(Debug)]
 struct Limiter {
     sampling: Sampling,
-    kinds: Mutex<HashMap<Identifier, Tick>>,
+    kinds: Mutex<HashMap<Kind, Tick>>,
 }
 
 #[derive(Debug)]
@@ -116,7 +159,7 @@ impl Limiter {
         Self { sampling, kinds: Mutex::default() }
     }
 
-    fn judge(&self, kind: Identifier, now: Instant) -> Judged {
+    fn judge(&self, kind: Kind, now: Instant) -> Judged {
         let Sampling { tick, initial, thereafter } = self.sampling;
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = kinds.entry(kind).or_insert(Tick { began: now, count: 0, left_out: 0 });
@@ -135,6 +178,7 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use tracing::Callsite as _;
@@ -143,16 +187,65 @@ mod tests {
 
     /// A kind of messages; each place that calls this is another.
     macro_rules! kind {
-        () => {
-            tracing::callsite!(name: "test", kind: tracing::metadata::Kind::EVENT, fields: message).metadata().callsite()
-        };
+        () => {{
+            let place = tracing::callsite!(name: "test", kind: tracing::metadata::Kind::EVENT, fields: message);
+            Kind { place: place.metadata().callsite(), whose: Whose::default() }
+        }};
+    }
+
+    #[derive(Clone, Default)]
+    struct Out(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of the messages that `say` gives, with one of each kind in an hour.
+    fn written(say: impl FnOnce()) -> String {
+        let sampling = Sampling { tick: Duration::from_secs(3600), initial: 1, thereafter: 0 };
+        let format = Limited::new(tracing_subscriber::fmt::format().without_time(), Encoding::Text, Some(sampling));
+        let out = Out::default();
+        let writer = out.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).event_format(format);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, say);
+        String::from_utf8(std::mem::take(&mut out.0.lock().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn one_exporter_or_log_does_not_silence_another() {
+        let said = written(|| {
+            for _ in 0..3 {
+                for id in ["otlp/a", "otlp/b"] {
+                    tracing::error_span!("exporter", id).in_scope(|| tracing::warn!(items = 1, "not delivered"));
+                }
+                for log in ["logs", "traces"] {
+                    tracing::warn!(log, items = 1, "the log refuses");
+                }
+            }
+        });
+        for whose in ["id=\"otlp/a\"", "id=\"otlp/b\"", "log=\"logs\"", "log=\"traces\""] {
+            assert_eq!(said.matches(whose).count(), 1, "{whose} in {said}");
+        }
+    }
+
+    #[test]
+    fn no_loss_is_left_out() {
+        let said = written(|| (0..200).for_each(|items| tracing::warn!(target: LOSS, items, "records lost")));
+        assert_eq!(said.matches("records lost").count(), 200, "{said}");
     }
 
     #[test]
     fn the_first_of_each_tick_are_said_then_one_of_many_and_how_many_were_not() {
         let limiter = Limiter::new(Sampling { tick: Duration::from_secs(10), initial: 2, thereafter: 3 });
         let (one, other, start) = (kind!(), kind!(), Instant::now());
-        let said = |kind: &Identifier, seconds| limiter.judge(kind.clone(), start + Duration::from_secs(seconds));
+        let said = |kind: &Kind, seconds| limiter.judge(kind.clone(), start + Duration::from_secs(seconds));
         let say = |left_out| Judged::Say { left_out };
         let first: Vec<Judged> = (0..8).map(|_| said(&one, 0)).collect();
         let out = Judged::LeaveOut;

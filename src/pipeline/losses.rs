@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::trouble::Refusing;
 use crate::config::{Config, SELF_LOG};
-use crate::exporters::{Request, SendError, Sent, Sink};
+use crate::exporters::{LOSS, Request, SendError, Sent, Sink};
 use crate::otlp::record::{Record, Request as Decoded};
 use crate::otlp::{self, Signal};
 use crate::receivers::kernel::{LogLoss, Teller};
@@ -94,7 +94,7 @@ impl Losses {
         for (_, loss) in &found {
             let Loss { log, cursor, reason, items, bytes, .. } = loss;
             let cursor = cursor.as_deref().unwrap_or_default();
-            tracing::warn!(log, cursor, reason, items, bytes, "records lost{}", self.advice(loss));
+            tracing::warn!(target: LOSS, log, cursor, reason, items, bytes, "records lost{}", self.advice(loss));
         }
         if let Err(error) = self.append(&found) {
             tracing::error!(%error, "losses could not be told; they are counted and told later");

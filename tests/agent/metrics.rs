@@ -134,7 +134,9 @@ fn a_scrape_is_prometheus_text_and_counts_what_came_went_and_waits() {
         15.0
     );
     assert!(value(&settled, "tidegate_cursor_lag_seconds", &exporter("otlp/dead")) > 0.0);
-    assert!(value(&settled, "tidegate_exporter_last_error", &exporter("otlp/dead")) > 1.7e9);
+    // One word of few: the error's text names ports and times, and would be a series for each.
+    let [id, pipeline, log] = exporter("otlp/dead");
+    assert!(value(&settled, "tidegate_exporter_last_error", &[id, pipeline, log, ("kind", "retry")]) > 1.7e9);
     let ledger = |what: &str| {
         value(
             &settled,
