@@ -85,8 +85,10 @@ impl<'a> Body<'a> {
 }
 
 /// What a message has of one of its fields.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Found<'a> {
+    /// In the message's table.
+    row: usize,
     /// Fields of the message, known or not, before the first that counts.
     from: usize,
     last: Value<'a>,
@@ -116,10 +118,9 @@ pub(super) fn write_message(
     if depth > MAX_DEPTH {
         return Err(body.fault(Fault::Depth));
     }
-    let all = look_through(message, body)?;
     out.push('{');
-    let found = message.fields.iter().zip(&all).filter_map(|(field, found)| Some((field, found.as_ref()?)));
-    for (n, (field, found)) in found.enumerate() {
+    for (n, found) in look_through(message, body)?.iter().enumerate() {
+        let field = &message.fields[found.row];
         if n > 0 {
             out.push(',');
         }
@@ -136,10 +137,9 @@ pub(super) fn write_message(
     Ok(())
 }
 
-/// What a message has, by the rows of its table. Fields may stand in any order.
-fn look_through<'a>(message: &'static Message, body: &Body<'a>) -> Result<Vec<Option<Found<'a>>>, Malformed> {
-    let mut all: Vec<Option<Found<'a>>> = vec![None; message.fields.len()];
-    let (mut passed, mut chosen) = (0, None);
+/// What a message has, in the order of its table. Fields may stand in any order.
+fn look_through<'a>(message: &'static Message, body: &Body<'a>) -> Result<Vec<Found<'a>>, Malformed> {
+    let (mut all, mut passed, mut chosen) = (Vec::<Found<'a>>::new(), 0, None);
     body.each(&mut |reader, field| {
         let from = passed;
         passed += 1;
@@ -147,15 +147,13 @@ fn look_through<'a>(message: &'static Message, body: &Body<'a>) -> Result<Vec<Op
         let Some(last) = value_of(&message.fields[row], reader, field)? else { return Ok(()) };
         if message.fields[row].label == Label::Choice {
             // The last member of a choice on the wire is the one that is set.
-            match chosen.replace(row) {
-                Some(other) if other != row => all[other] = None,
-                _ => {}
-            }
+            let other = chosen.replace(row).filter(|other| *other != row);
+            other.into_iter().for_each(|other| all.retain(|found| found.row != other));
         }
-        all[row] = Some(match all[row].take() {
-            Some(before) => Found { last, is_split: true, ..before },
-            None => Found { from, last, is_split: false },
-        });
+        match all.binary_search_by_key(&row, |found| found.row) {
+            Ok(at) => (all[at].last, all[at].is_split) = (last, true),
+            Err(at) => all.insert(at, Found { row, from, last, is_split: false }),
+        }
         Ok(())
     })?;
     Ok(all)
