@@ -34,6 +34,7 @@ const MAX_MESSAGE: usize = 4 << 20;
 const MAX_PASSED_OVER: usize = 64 << 20;
 /// Compressed or not, and the length.
 const HEAD: usize = 5;
+
 /// A channel whose answers tonic can read.
 #[derive(Debug, Clone)]
 pub(super) struct Guarded {

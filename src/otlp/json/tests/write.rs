@@ -12,7 +12,8 @@ use super::line;
 use super::samples::{any_log_record, attribute, logs, metrics, some, spans};
 use super::tables::any_value_table;
 use crate::otlp::Signal;
-use crate::otlp::json::write::{Body, write_message};
+use crate::otlp::json::body::Body;
+use crate::otlp::json::write::write_message;
 use crate::otlp::json::{text, write_line};
 use crate::otlp::wire::{Reader, put_delimited};
 
