@@ -96,7 +96,11 @@ fn look_through<'a>(message: &'static Message, body: &Body<'a>) -> Result<Vec<Fo
         }
         match all.binary_search_by_key(&row, |found| found.row) {
             Ok(at) => (all[at].last, all[at].is_split) = (last, true),
-            Err(at) => all.insert(at, Found { row, from, last, is_split: false }),
+            Err(at) => {
+                // At once, and only for what is not empty.
+                all.reserve(message.fields.len() - all.len());
+                all.insert(at, Found { row, from, last, is_split: false });
+            }
         }
         Ok(())
     })?;
