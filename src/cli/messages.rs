@@ -1,12 +1,11 @@
 //! The agent's own messages on standard error: as text or JSON, and not too many of a kind.
 
-use std::collections::HashMap;
+mod limiter;
+
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use tracing::Event;
-use tracing::callsite::Identifier;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -17,6 +16,8 @@ use tracing_subscriber::{Registry, reload};
 
 use super::output;
 use crate::config::{Encoding, Messages, Sampling};
+use crate::exporters::LOSS;
+use limiter::{Judged, Kind, Limiter};
 
 /// Their level; a reload may change it.
 pub(super) type Level = reload::Handle<LevelFilter, Registry>;
@@ -66,7 +67,8 @@ where
     F: FormatEvent<S, N>,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let judged = self.limiter.as_ref().map(|limiter| limiter.judge(event.metadata().callsite(), Instant::now()));
+        let limiter = self.limiter.as_ref().filter(|_| event.metadata().target() != LOSS);
+        let judged = limiter.map(|limiter| limiter.judge(Kind::of(context, event), Instant::now()));
         match judged {
             Some(Judged::LeaveOut) => Ok(()),
             None | Some(Judged::Say { left_out: 0 }) => self.format.format_event(context, writer, event),
@@ -87,79 +89,59 @@ fn with_left_out(line: &str, left_out: u64, encoding: Encoding) -> String {
     }
 }
 
-/// What is to be done with a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Judged {
-    /// `left_out`: so many of its kind were not said since the last one that was.
-    Say {
-        left_out: u64,
-    },
-    LeaveOut,
-}
-
-/// Lets through of each kind, which is a place in the code, the first of each tick and then one of many.
-#[derive(Debug)]
-struct Limiter {
-    sampling: Sampling,
-    kinds: Mutex<HashMap<Identifier, Tick>>,
-}
-
-#[derive(Debug)]
-struct Tick {
-    began: Instant,
-    count: u64,
-    left_out: u64,
-}
-
-impl Limiter {
-    fn new(sampling: Sampling) -> Self {
-        Self { sampling, kinds: Mutex::default() }
-    }
-
-    fn judge(&self, kind: Identifier, now: Instant) -> Judged {
-        let Sampling { tick, initial, thereafter } = self.sampling;
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = kinds.entry(kind).or_insert(Tick { began: now, count: 0, left_out: 0 });
-        if now.saturating_duration_since(seen.began) >= tick {
-            (seen.began, seen.count) = (now, 0);
-        }
-        seen.count += 1;
-        let beyond = seen.count.saturating_sub(initial);
-        if beyond == 0 || (thereafter > 0 && beyond.is_multiple_of(thereafter)) {
-            return Judged::Say { left_out: std::mem::take(&mut seen.left_out) };
-        }
-        seen.left_out += 1;
-        Judged::LeaveOut
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
-
-    use tracing::Callsite as _;
 
     use super::*;
 
-    /// A kind of messages; each place that calls this is another.
-    macro_rules! kind {
-        () => {
-            tracing::callsite!(name: "test", kind: tracing::metadata::Kind::EVENT, fields: message).metadata().callsite()
-        };
+    #[derive(Clone, Default)]
+    struct Out(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of the messages that `say` gives, with one of each kind in an hour.
+    fn written(say: impl FnOnce()) -> String {
+        let sampling = Sampling { tick: Duration::from_secs(3600), initial: 1, thereafter: 0 };
+        let format = Limited::new(tracing_subscriber::fmt::format().without_time(), Encoding::Text, Some(sampling));
+        let out = Out::default();
+        let writer = out.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).event_format(format);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, say);
+        String::from_utf8(std::mem::take(&mut out.0.lock().unwrap())).unwrap()
     }
 
     #[test]
-    fn the_first_of_each_tick_are_said_then_one_of_many_and_how_many_were_not() {
-        let limiter = Limiter::new(Sampling { tick: Duration::from_secs(10), initial: 2, thereafter: 3 });
-        let (one, other, start) = (kind!(), kind!(), Instant::now());
-        let said = |kind: &Identifier, seconds| limiter.judge(kind.clone(), start + Duration::from_secs(seconds));
-        let say = |left_out| Judged::Say { left_out };
-        let first: Vec<Judged> = (0..8).map(|_| said(&one, 0)).collect();
-        let out = Judged::LeaveOut;
-        assert_eq!(first, [say(0), say(0), out, out, say(2), out, out, say(2)]);
-        assert_eq!(said(&other, 0), say(0), "another kind has its own count");
-        assert_eq!(said(&one, 9), out);
-        assert_eq!(said(&one, 10), say(1), "a new tick");
+    fn one_exporter_or_log_does_not_silence_another() {
+        let said = written(|| {
+            for _ in 0..3 {
+                for id in ["otlp/a", "otlp/b"] {
+                    tracing::error_span!("exporter", id).in_scope(|| tracing::warn!(items = 1, "not delivered"));
+                }
+                for log in ["logs", "traces"] {
+                    tracing::warn!(log, items = 1, "the log refuses");
+                }
+            }
+        });
+        for whose in ["id=\"otlp/a\"", "id=\"otlp/b\"", "log=\"logs\"", "log=\"traces\""] {
+            assert_eq!(said.matches(whose).count(), 1, "{whose} in {said}");
+        }
+    }
+
+    #[test]
+    fn no_loss_is_left_out() {
+        let said = written(|| (0..200).for_each(|items| tracing::warn!(target: LOSS, items, "records lost")));
+        assert_eq!(said.matches("records lost").count(), 200, "{said}");
     }
 
     #[test]

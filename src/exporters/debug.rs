@@ -4,6 +4,7 @@
 //! drain nor the agent: meanwhile requests are answered "retry" and stay in the log. When the reader is gone for
 //! good, what would be shown is dropped.
 
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +19,7 @@ use rustix::io::Errno;
 use tokio::sync::{Mutex, oneshot};
 
 use super::sink::{Request, SendError, Sent, Sink};
-use crate::otlp::record;
-use crate::otlp::render::{Detail, Renderer};
+use show::{Fault, Show};
 
 /// How long a reader may take before it counts as stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,15 +46,13 @@ pub enum Verbosity {
 /// Standard output as a backend. Clones write in turn: one for each pipeline that names the exporter.
 #[derive(Debug, Clone)]
 pub struct DebugSink {
-    verbosity: Verbosity,
-    renderer: Renderer,
     patience: Duration,
     output: Arc<Mutex<Output>>,
 }
 
 #[derive(Debug)]
 struct Output {
-    writer: SyncSender<Chunk>,
+    writer: SyncSender<Job>,
     /// What the writer was given and has not answered for.
     unfinished: Option<Unfinished>,
     /// Nobody reads any more.
@@ -64,13 +62,13 @@ struct Output {
 #[derive(Debug)]
 struct Unfinished {
     payload: Bytes,
-    done: oneshot::Receiver<io::Result<()>>,
+    done: oneshot::Receiver<Result<(), Fault>>,
 }
 
-/// Text on its way to the writer.
-struct Chunk {
-    text: String,
-    done: oneshot::Sender<io::Result<()>>,
+/// A request on its way to the writer.
+struct Job {
+    request: Request,
+    done: oneshot::Sender<Result<(), Fault>>,
 }
 
 impl DebugSink {
@@ -85,30 +83,14 @@ impl DebugSink {
     }
 
     fn to(out: impl Write + Send + 'static, settings: &Settings, styled: bool) -> io::Result<Self> {
-        // One chunk at most is with the writer; the next waits for its answer.
-        let (writer, chunks) = sync_channel(1);
-        std::thread::Builder::new().name("debug".into()).spawn(move || write_all(out, &chunks))?;
-        let detail = match settings.verbosity {
-            Verbosity::Basic | Verbosity::Normal => Detail::Brief,
-            Verbosity::Detailed => Detail::Full,
-        };
+        // One request at most is with the writer; the next waits for its answer.
+        let (writer, jobs) = sync_channel(1);
+        let show = Show::new(settings.verbosity, styled);
+        std::thread::Builder::new().name("debug".into()).spawn(move || write_all(out, show, &jobs))?;
         Ok(Self {
-            verbosity: settings.verbosity,
-            renderer: Renderer::new(detail, styled),
             patience: PATIENCE,
             output: Arc::new(Mutex::new(Output { writer, unfinished: None, closed: false })),
         })
-    }
-
-    fn render(&self, request: &Request) -> Result<String, SendError> {
-        if self.verbosity == Verbosity::Basic {
-            return Ok(format!("{}: {} items, {} bytes\n", request.signal, request.items, request.payload.len()));
-        }
-        let decoded = record::Request::decode(request.signal, &request.payload)
-            .map_err(|error| SendError::BadData { reason: error.to_string() })?;
-        let mut text = String::new();
-        decoded.records().iter().for_each(|record| self.renderer.write(record, &mut text));
-        Ok(text)
     }
 }
 
@@ -125,11 +107,11 @@ impl Sink for DebugSink {
             return Ok(Sent::default());
         }
         let (done, answer) = oneshot::channel();
-        let chunk = Chunk { text: self.render(&request)?, done };
-        if output.writer.try_send(chunk).is_err() {
+        let payload = request.payload.clone();
+        if output.writer.try_send(Job { request, done }).is_err() {
             return Err(retry("the thread that writes standard output is gone"));
         }
-        output.unfinished = Some(Unfinished { payload: request.payload, done: answer });
+        output.unfinished = Some(Unfinished { payload, done: answer });
         output.finish(self.patience).await?;
         Ok(Sent::default())
     }
@@ -140,17 +122,18 @@ impl Output {
     async fn finish(&mut self, patience: Duration) -> Result<Option<Bytes>, SendError> {
         let Some(unfinished) = &mut self.unfinished else { return Ok(None) };
         let Ok(answer) = tokio::time::timeout(patience, &mut unfinished.done).await else {
-            return Err(retry("standard output is not read"));
+            return Err(retry("standard output is not read, or not fast enough"));
         };
         let payload = self.unfinished.take().map(|unfinished| unfinished.payload);
         match answer {
             Ok(Ok(())) => Ok(payload),
-            Ok(Err(error)) if is_gone(&error) => {
+            Ok(Err(Fault::Output(error))) if is_gone(&error) => {
                 tracing::warn!(%error, "exporter debug: standard output is closed; nothing more is shown");
                 self.closed = true;
                 Ok(payload)
             }
-            Ok(Err(error)) => Err(retry(&format!("standard output: {error}"))),
+            Ok(Err(Fault::Output(error))) => Err(retry(&format!("standard output: {error}"))),
+            Ok(Err(Fault::Request(error))) => Err(SendError::BadData { reason: error.to_string() }),
             Err(_) => Err(retry("the thread that writes standard output is gone")),
         }
     }
@@ -178,10 +161,9 @@ impl Write for Unlocked {
     }
 }
 
-fn write_all(mut out: impl Write, chunks: &Receiver<Chunk>) {
-    for Chunk { text, done } in chunks {
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+fn write_all(mut out: impl Write, show: Show, jobs: &Receiver<Job>) {
+    for Job { request, done } in jobs {
         // The asker may have given up; the next one asks for this answer.
-        done.send(written).ok();
+        done.send(show.write(&request, &mut out)).ok();
     }
 }

@@ -18,4 +18,6 @@ mod status;
 
 pub use connect::{KeepAlive, SetupError, Tls};
 pub use sink::{Request, SendError, Sent, Sink};
+#[cfg(feature = "agent")]
+pub(crate) use status::LOSS;
 pub use status::{Snapshot, State, Status};

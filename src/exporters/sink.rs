@@ -58,6 +58,19 @@ pub enum SendError {
     },
 }
 
+impl SendError {
+    /// What kind of failure it is, as a word: metrics have no room for reasons.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Refused { .. } => "refused",
+            Self::BadData { .. } => "bad_data",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+}
+
 /// A backend. `send` returns only when the backend has the request safely, or says why it has not.
 pub trait Sink: Send + Sync + 'static {
     /// Delivers one request.

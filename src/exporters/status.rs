@@ -3,6 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+/// The target of messages that tell of a loss, or of records that went to the dead letters: none of them is left out,
+/// however many there are.
+pub(crate) const LOSS: &str = "tidegate::loss";
+
 /// Whether an exporter moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
@@ -52,14 +56,17 @@ pub struct Snapshot {
     pub waiting_since: Option<Instant>,
     /// What the backend last refused or the network last said; kept after recovery.
     pub last_error: Option<String>,
+    /// What kind of failure that was: one of few words, [`SendError::kind`](super::SendError::kind) or `disk`.
+    pub last_error_kind: Option<&'static str>,
     /// When that was.
     pub last_error_at: Option<jiff::Timestamp>,
 }
 
 impl Snapshot {
     /// Notes what went wrong, now.
-    pub fn failed(&mut self, reason: String) {
-        (self.last_error, self.last_error_at) = (Some(reason), Some(jiff::Timestamp::now()));
+    pub fn failed(&mut self, kind: &'static str, reason: String) {
+        (self.last_error, self.last_error_kind) = (Some(reason), Some(kind));
+        self.last_error_at = Some(jiff::Timestamp::now());
     }
 }
 

@@ -4,6 +4,7 @@
 //! integers, lowerCamelCase names, 64-bit integers as strings. One request is one line in files, as the OpenTelemetry
 //! protocol file exporter writes it.
 
+mod body;
 mod encode;
 mod enums;
 mod read;

@@ -12,16 +12,20 @@ pub mod record;
 #[cfg(feature = "agent")]
 pub mod render;
 
+mod cut;
 mod items;
 mod schema;
 mod signal;
 mod validate;
 mod wire;
 
-pub use items::{concat, count, extract, middle};
+#[cfg(feature = "client")]
+pub(crate) use cut::Mark;
+pub use cut::{extract, middle};
+pub use items::{concat, count};
 pub use signal::Signal;
 pub use validate::validate;
 pub use wire::{Fault, Malformed};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

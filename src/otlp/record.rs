@@ -1,7 +1,9 @@
 //! Decoded requests as flat records: each log record, span or data point by itself.
 
+mod parts;
 mod write;
 
+pub use parts::{Part, Parts};
 pub(crate) use write::type_name;
 
 #[cfg(test)]
@@ -27,12 +29,16 @@ use super::Signal;
 #[error("malformed OTLP {signal} request: {reason}")]
 pub struct DecodeError {
     signal: Signal,
-    reason: prost::DecodeError,
+    reason: String,
 }
 
-/// A decoded export request.
+/// A decoded export request, or a part of one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request(Decoded);
+pub struct Request {
+    decoded: Decoded,
+    /// The index of its first record.
+    first: usize,
+}
 
 #[derive(Debug, Clone, PartialEq)]
 enum Decoded {
@@ -42,7 +48,7 @@ enum Decoded {
 }
 
 impl Request {
-    /// Decodes the protobuf bytes of an export request.
+    /// Decodes the protobuf bytes of an export request. That may take a hundred times their memory; [`Parts`] does not.
     ///
     /// # Errors
     /// The payload is not such a request.
@@ -52,19 +58,20 @@ impl Request {
             Signal::Traces => ExportTraceServiceRequest::decode(payload).map(Decoded::Traces),
             Signal::Metrics => ExportMetricsServiceRequest::decode(payload).map(Decoded::Metrics),
         };
-        decoded.map(Self).map_err(|reason| DecodeError { signal, reason })
+        let request = decoded.map(|decoded| Self { decoded, first: 0 });
+        request.map_err(|error| DecodeError { signal, reason: error.to_string() })
     }
 
     /// The records, in the order of the request.
     #[must_use]
     pub fn records(&self) -> Vec<Record<'_>> {
-        let mut records = Records(Vec::new());
-        match &self.0 {
+        let mut records = Records { first: self.first, all: Vec::new() };
+        match &self.decoded {
             Decoded::Logs(request) => records.add_logs(request),
             Decoded::Traces(request) => records.add_spans(request),
             Decoded::Metrics(request) => records.add_points(request),
         }
-        records.0
+        records.all
     }
 }
 
@@ -199,11 +206,14 @@ pub(crate) fn rfc3339(nanos: u64) -> String {
 }
 
 /// Collects records and numbers them.
-struct Records<'a>(Vec<Record<'a>>);
+struct Records<'a> {
+    first: usize,
+    all: Vec<Record<'a>>,
+}
 
 impl<'a> Records<'a> {
     fn push(&mut self, resource: Option<&'a Resource>, scope: Option<&'a InstrumentationScope>, item: Item<'a>) {
-        self.0.push(Record { index: self.0.len(), resource, scope, item });
+        self.all.push(Record { index: self.first + self.all.len(), resource, scope, item });
     }
 
     fn add_logs(&mut self, request: &'a ExportLogsServiceRequest) {

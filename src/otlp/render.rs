@@ -33,7 +33,7 @@ const PLUMBING: [&str; 5] =
 
 /// Attributes on a brief line, at most.
 const BRIEF_ATTRIBUTES: usize = 8;
-/// Characters of one value on a brief line, at most.
+/// Characters of one name or value on a brief line, at most.
 const BRIEF_VALUE: usize = 120;
 
 /// Writes records as text.
@@ -71,7 +71,7 @@ impl Renderer {
                 push_point(out, point);
                 if !metric.unit.is_empty() {
                     out.push(' ');
-                    push_clean(out, &metric.unit);
+                    self.cut(out, &metric.unit, push_clean);
                 }
             }
         }
@@ -115,9 +115,21 @@ impl Renderer {
     fn name(&self, out: &mut String, name: &str) {
         if !name.is_empty() {
             let mut clean = String::new();
-            push_clean(&mut clean, name);
+            self.cut(&mut clean, name, push_clean);
             out.push(' ');
             self.styled(out, Style::new().bold(), clean);
+        }
+    }
+
+    /// Appends as much of a text as the detail allows. A metric's name and unit stand on the line of each of its points:
+    /// a long one would be written millions of times.
+    fn cut(&self, out: &mut String, text: &str, push: impl Fn(&mut String, &str)) {
+        match text.char_indices().nth(BRIEF_VALUE) {
+            Some((cut, _)) if self.detail == Detail::Brief => {
+                push(out, &text[..cut]);
+                out.push('…');
+            }
+            _ => push(out, text),
         }
     }
 
@@ -168,13 +180,7 @@ impl Renderer {
     fn value(&self, out: &mut String, value: &Value) {
         let mut whole = String::new();
         push_value(&mut whole, value);
-        match whole.char_indices().nth(BRIEF_VALUE) {
-            Some((cut, _)) if self.detail == Detail::Brief => {
-                out.push_str(&whole[..cut]);
-                out.push('…');
-            }
-            _ => out.push_str(&whole),
-        }
+        self.cut(out, &whole, String::push_str);
     }
 
     fn styled(&self, out: &mut String, style: Style, text: impl Display) {

@@ -438,3 +438,50 @@ fn an_empty_request_is_valid_and_holds_nothing() {
         assert_eq!(middle(signal, b"", 0..u32::MAX), Ok(None));
     }
 }
+
+/// A request of log records without anything in them, two bytes each.
+pub(crate) fn empty_records(count: usize) -> Vec<u8> {
+    let (mut scope_logs, mut resource_logs, mut request) = ([0x12, 0].repeat(count), Vec::new(), Vec::new());
+    std::mem::swap(&mut scope_logs, &mut request);
+    put_delimited(&mut resource_logs, 2, &request);
+    request.clear();
+    put_delimited(&mut request, 1, &resource_logs);
+    request
+}
+
+#[test]
+fn two_million_items_are_cut_into_parts_in_the_time_of_a_walk() {
+    let payload = empty_records(2_000_000);
+    let started = std::time::Instant::now();
+    let mut mark = Mark::first(Signal::Logs, &payload).unwrap();
+    for _ in 0..2_000 {
+        let part = mark.take(&payload, 1_000).unwrap();
+        assert_eq!(count(Signal::Logs, &part), Ok(1_000));
+    }
+    assert_eq!(mark.take(&payload, 1_000).unwrap(), "");
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_mark_stops_before_the_item_that_would_be_too_much() {
+    let record = |n: usize| LogRecord { severity_text: "x".repeat(n), ..LogRecord::default() };
+    let scope = Some(InstrumentationScope { name: "s".repeat(50), ..InstrumentationScope::default() });
+    let scopes = [[10, 10], [10, 200]].map(|sizes| ScopeLogs {
+        scope: scope.clone(),
+        log_records: sizes.map(record).into(),
+        schema_url: String::new(),
+    });
+    let resource_logs = vec![ResourceLogs { scope_logs: scopes.into(), ..ResourceLogs::default() }];
+    let payload = LogsRequest { resource_logs }.encode_to_vec();
+    let mut mark = Mark::first(Signal::Logs, &payload).unwrap();
+    let mut next = |max_items| {
+        let mut from = mark.clone();
+        let passed = mark.pass(&payload, max_items, 100).unwrap();
+        let part = from.take(&payload, passed.items).unwrap();
+        assert_eq!(count(Signal::Logs, &part), Ok(passed.items));
+        (passed.items, passed.bytes)
+    };
+    // A scope takes 54 bytes, a record 14; the long one 206.
+    let all = [next(9), next(1), next(9), next(9)];
+    assert_eq!(all, [(2, 82), (1, 68), (1, 260), (0, 0)]);
+}

@@ -90,6 +90,11 @@ impl<'a> Reader<'a> {
         Self { bytes: self.bytes, at: value.start, end: value.end }
     }
 
+    /// Where what is not read yet stands.
+    pub(super) fn span(&self) -> Range<usize> {
+        self.at..self.end
+    }
+
     pub(super) fn is_at_end(&self) -> bool {
         self.at >= self.end
     }

@@ -34,7 +34,14 @@ pub(super) struct Drain {
     task: JoinHandle<Cursor>,
 }
 
+/// How exporters are doing, by log and cursor.
+pub(super) type Statuses = BTreeMap<(String, String), Arc<Status>>;
+
 impl Drain {
+    pub(super) fn status_by_cursor(&self) -> ((String, String), Arc<Status>) {
+        ((self.log.clone(), self.cursor.clone()), Arc::clone(&self.status))
+    }
+
     /// The start-up line.
     pub(super) fn fact(&self) -> String {
         let Self { exporter, pipeline, target, pending, .. } = self;
@@ -46,8 +53,13 @@ impl Drain {
 }
 
 /// Opens every sink and cursor, then starts every drain. Each exporter also has a cursor over `own`, the log of
-/// losses, and is sent what its own pipeline lost.
-pub(super) fn start(config: &Config, logs: &BTreeMap<String, Log>, own: &Log) -> Result<Vec<Drain>, StartError> {
+/// losses, and is sent what its own pipeline lost. Counts go on from `before`.
+pub(super) fn start(
+    config: &Config,
+    logs: &BTreeMap<String, Log>,
+    own: &Log,
+    before: &Statuses,
+) -> Result<Vec<Drain>, StartError> {
     let sinks = open_sinks(config)?;
     let mut ready = Vec::new();
     for pipeline in &config.pipelines {
@@ -62,7 +74,7 @@ pub(super) fn start(config: &Config, logs: &BTreeMap<String, Log>, own: &Log) ->
             ready.push(Work { pipeline, id, exporter, sink, cursor: losses, losses_of: Some(pipeline.log.clone()) });
         }
     }
-    Ok(ready.into_iter().map(Work::start).collect())
+    Ok(ready.into_iter().map(|work| work.start(before)).collect())
 }
 
 /// Where an exporter sends to. Shared by all its pipelines: a file has one writer, and so has standard output.
@@ -119,7 +131,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn start(self) -> Drain {
+    fn start(self, before: &Statuses) -> Drain {
         let Self { pipeline, id, exporter, sink, cursor, losses_of } = self;
         let target = match &exporter.settings {
             ExporterSettings::Otlp(settings) => settings.endpoint.clone(),
@@ -135,7 +147,8 @@ impl Work<'_> {
         let (name, pending) = (cursor.name().to_owned(), cursor.pending().items);
         // At the level of errors, so that warnings are not without it when only those are wanted.
         let span = tracing::error_span!("exporter", %id, pipeline = %pipeline.id);
-        let (mut settings, status, stop) = (exporter.drain.clone(), Arc::default(), Stop::new());
+        let status = before.get(&(log.clone(), name.clone())).cloned().unwrap_or_default();
+        let (mut settings, stop) = (exporter.drain.clone(), Stop::new());
         if losses_of.is_some() {
             // A loss is told when it is known, not when there are many.
             (settings.min_batch_items, settings.min_batch_bytes) = (0, 0);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::config::{Config, Id, Receiver};
+use crate::exporters::LOSS;
 use crate::receivers::Intake;
 use crate::receivers::kernel::{self, HookReport, State};
 
@@ -69,7 +70,7 @@ impl Kernel {
         if let Stage::Running(running) = std::mem::take(&mut self.0) {
             let records = running.stop().unstored_records;
             if records > 0 {
-                tracing::error!(records, "the log did not take the last kernel events: lost");
+                tracing::error!(target: LOSS, records, "the log did not take the last kernel events: lost");
             }
         }
     }

@@ -15,9 +15,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::trouble::Refusing;
 use crate::config::{Config, SELF_LOG};
-use crate::exporters::{Request, SendError, Sent, Sink};
-use crate::otlp::record::{Record, Request as Decoded};
-use crate::otlp::{self, Signal};
+use crate::exporters::{LOSS, Request, SendError, Sent, Sink};
+use crate::otlp::record::Request as Decoded;
+use crate::otlp::{self, Mark, Signal};
 use crate::receivers::kernel::{LogLoss, Teller};
 use crate::spool::{Error, Log, LogOptions, Loss, OnFull, Spool};
 
@@ -94,7 +94,7 @@ impl Losses {
         for (_, loss) in &found {
             let Loss { log, cursor, reason, items, bytes, .. } = loss;
             let cursor = cursor.as_deref().unwrap_or_default();
-            tracing::warn!(log, cursor, reason, items, bytes, "records lost{}", self.advice(loss));
+            tracing::warn!(target: LOSS, log, cursor, reason, items, bytes, "records lost{}", self.advice(loss));
         }
         if let Err(error) = self.append(&found) {
             tracing::error!(%error, "losses could not be told; they are counted and told later");
@@ -178,13 +178,18 @@ impl<S> LossesOf<S> {
     /// The records of a request that are about this log.
     fn own(&self, request: &Request) -> Result<(Bytes, u64), String> {
         let decoded = Decoded::decode(request.signal, &request.payload).map_err(|error| error.to_string())?;
-        let records = decoded.records();
-        let own = records.iter().filter(|record| record.text_attribute("collector.loss.log") == Some(&*self.log));
-        let cut = |record: &Record<'_>| {
-            let index = u32::try_from(record.index()).unwrap_or(u32::MAX);
-            otlp::extract(request.signal, &request.payload, index..index.saturating_add(1))
-        };
-        let cuts: Vec<Bytes> = own.map(cut).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let payload = &request.payload;
+        let mut mark = Mark::first(request.signal, payload).map_err(|error| error.to_string())?;
+        let mut cuts = Vec::new();
+        for record in decoded.records() {
+            let is_own = record.text_attribute("collector.loss.log") == Some(&*self.log);
+            let passed = if is_own {
+                mark.take(payload, 1).map(|cut| cuts.push(cut))
+            } else {
+                mark.pass(payload, 1, usize::MAX).map(drop)
+            };
+            passed.map_err(|error| error.to_string())?;
+        }
         Ok((otlp::concat(&cuts), cuts.len() as u64))
     }
 }

@@ -5,7 +5,7 @@
 //! of it, because what it did not take is on disk.
 //!
 //! A reload is a pause and a start. What is [`Kept`] over it: the kernel receiver, which goes on writing into its log,
-//! and the receivers' counts.
+//! and the counts of receivers and exporters.
 
 pub(crate) mod control;
 mod drains;
@@ -30,7 +30,7 @@ use crate::spool::{self, Log, Spool};
 
 pub use kernel::Kernel;
 
-use drains::Drain;
+use drains::{Drain, Statuses};
 use receivers::Receivers;
 use stop::Stop;
 
@@ -73,13 +73,14 @@ impl From<otlp::ListenError> for StartError {
 pub struct Kept {
     kernel: Kernel,
     intakes: BTreeMap<Id, Intake>,
+    statuses: Statuses,
 }
 
 impl Kept {
     /// What is there before the first start.
     #[must_use]
     pub fn new(kernel: Kernel) -> Self {
-        Self { kernel, intakes: BTreeMap::new() }
+        Self { kernel, intakes: BTreeMap::new(), statuses: Statuses::new() }
     }
 
     /// Stops what no graph runs around any more.
@@ -117,7 +118,7 @@ impl Agent {
         let unopened = spool.open_retired()?;
         let intakes = intakes(config, &logs, &kept.intakes);
         let mut facts = receivers::facts(&bound);
-        let drains = drains::start(config, &logs, &own)?;
+        let drains = drains::start(config, &logs, &own, &kept.statuses)?;
         let mut others: Vec<String> = drains.iter().filter(|drain| drain.log != SELF_LOG).map(Drain::fact).collect();
         others.extend(listeners.facts());
         others.extend(unopened.into_iter().map(|(log, error)| format!("log {log} is in no pipeline: {error}")));
@@ -129,6 +130,7 @@ impl Agent {
         facts.extend(kept.kernel.facts(config).into_iter().chain(others));
         let receivers = Receivers::start(bound, &intakes);
         kept.intakes = intakes;
+        kept.statuses = drains.iter().map(Drain::status_by_cursor).collect();
         let control = control::Controlled::new(spool.clone(), &drains).serve();
         let stop_telling = Stop::new();
         let teller =

@@ -167,6 +167,22 @@ fn acknowledgements_that_lie_are_acknowledgements() {
     report("acknowledgements that lie", &outcomes);
 }
 
+/// A request of 2 MB. What prints and what writes JSON takes its records one after the other.
+#[test]
+fn a_million_empty_records_fit_the_memory_of_every_exporter() {
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let copy = format!("{{ path: '{}' }}", home.path().join("copy.jsonl").display());
+    let exporters =
+        [("debug", "{}".to_owned()), ("debug/detailed", "{ verbosity: detailed }".to_owned()), ("file", copy)];
+    let agent = Process::start(&exporters);
+    requests::empty_records(1_000_000).play(agent.grpc, agent.http).unwrap();
+    agent.wait_for_nothing_pending().unwrap();
+    let (most, said) = (agent.memory_grown(), agent.said());
+    println!("figure: a million empty records, {} MiB above what it held idle", most >> 10);
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(most <= MOST_MEMORY, "{} MiB", most >> 10);
+}
+
 /// Some at once: most of each is waiting.
 fn each<T: Sync>(cases: &[T], play: impl Fn(&T) -> Result<u64, String> + Sync) -> Vec<Result<u64, String>> {
     let (next, outcomes) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));

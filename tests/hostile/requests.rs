@@ -389,3 +389,15 @@ fn odd_bodies(rng: &mut fastrand::Rng) -> Vec<Case> {
     }
     cases
 }
+
+/// Records without anything in them, two bytes each: what is small on the wire may be large in memory.
+pub(crate) fn empty_records(count: usize) -> Case {
+    let records = [0x12, 0].repeat(count);
+    let field = |number: u8, inside: &[u8]| {
+        let mut out = vec![number << 3 | 2];
+        prost::encoding::encode_varint(inside.len() as u64, &mut out);
+        out.extend_from_slice(inside);
+        out
+    };
+    post("empty records", PATHS[0], PROTOBUF, &field(1, &field(2, &records)), Then::Answered)
+}

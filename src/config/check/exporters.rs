@@ -71,7 +71,8 @@ fn backend_queue(fields: &mut Fields<'_, '_, '_>, drain: &mut drain::Settings) -
     retry(fields, &mut drain.retry);
     let choices = [("park", true), ("retry", false)];
     fields.set("permanent_errors", &mut drain.park_permanent_errors, one_of(&choices));
-    drain.max_rate = fields.get("max_rate", size(1, i64::MAX as u64)).and_then(NonZeroU64::new);
+    drain.max_rate =
+        fields.get("max_rate", size(1, i64::MAX as u64)).and_then(NonZeroU64::new).map(drain::MaxRate::new);
     queue
 }
 

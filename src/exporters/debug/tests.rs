@@ -57,14 +57,13 @@ async fn a_stopped_reader_gets_each_line_once_when_it_goes_on() {
     let (mut sink, reader) = piped(Verbosity::Normal);
     sink.patience = Duration::from_millis(20);
     // More than a pipe holds.
-    let event = "x".repeat(200_000);
-    let large = request(&[&event]);
+    let large = request(&["x"; 20_000]);
     for _ in 0..3 {
         let error = sink.send(large.clone()).await.unwrap_err();
         assert!(matches!(error, SendError::Retry { .. }), "{error:?}");
         assert!(error.to_string().contains("not read"), "{error}");
     }
-    let expected = format!("- INFO  {event}\n- INFO  after\n");
+    let expected = format!("{}- INFO  after\n", "- INFO  x\n".repeat(20_000));
     let length = expected.len();
     let reading = std::thread::spawn(move || read(reader, length));
     sink.patience = Duration::from_secs(30);
@@ -90,4 +89,14 @@ async fn a_full_disk_behind_standard_output_is_retried() {
     let error = sink.send(request(&["a"])).await.unwrap_err();
     assert!(matches!(error, SendError::Retry { .. }), "{error:?}");
     assert!(!sink.output.lock().await.closed);
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_large_is_named_and_those_beside_it_are_shown() {
+    let (sink, reader) = piped(Verbosity::Normal);
+    let large = "x".repeat(300_000);
+    sink.send(request(&["before", &large, "after"])).await.unwrap();
+    // Its name, its severity, and the lengths of both.
+    let expected = "- INFO  before\n- (logs: a record of 300010 bytes, too large to show)\n- INFO  after\n";
+    assert_eq!(read(reader, expected.len()), expected);
 }

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::piece::Piece;
+use super::rate::MaxRate;
+use super::slice::Held;
 use super::{Settings, ledger::Ledger};
 use crate::exporters::{SendError, Sent, State};
 use crate::otlp::Signal;
@@ -48,8 +50,8 @@ pub(super) struct Flow {
     /// Frames that are not done.
     pub(super) ledger: Ledger,
     in_flight: usize,
-    /// Bytes of pieces that are queued or in flight.
-    held: usize,
+    /// Bytes of frames that are not done.
+    held: Held,
     /// Requests that the backend took since start.
     accepted: u64,
     /// Refusals since the last request that was accepted.
@@ -60,8 +62,6 @@ pub(super) struct Flow {
     paused: Option<Instant>,
     /// The backend asked for nothing to be sent before this.
     throttled: Option<Instant>,
-    /// By `max_rate`, nothing more is sent before this.
-    paced: Option<Instant>,
     /// The largest batch that is not known to be too large.
     max_batch: usize,
 }
@@ -76,13 +76,12 @@ impl Flow {
             parking: VecDeque::new(),
             ledger: Ledger::default(),
             in_flight: 0,
-            held: 0,
+            held: Held::default(),
             accepted: 0,
             refusals: 0,
             retries: 0,
             paused: None,
             throttled: None,
-            paced: None,
         }
     }
 
@@ -97,7 +96,8 @@ impl Flow {
 
     /// Whether to read more: there is room, and nothing that could be sent is waiting.
     pub(super) fn wants_more(&self, now: Instant) -> bool {
-        let has_room = self.held == 0 || self.held + self.max_batch <= MAX_HELD;
+        let held = self.held.bytes();
+        let has_room = held == 0 || held + self.max_batch <= MAX_HELD;
         let suspects = self.queue.iter().filter(|piece| piece.refused_at.is_some()).count();
         has_room && suspects < MAX_SUSPECTS && !self.is_paused(now) && self.ready(now).is_none()
     }
@@ -106,12 +106,9 @@ impl Flow {
     /// at, reads again what is under way here: that is left out.
     pub(super) fn add(&mut self, signal: Signal, mut frames: Vec<Frame>) {
         frames.retain(|frame| self.ledger.open(frame));
-        if frames.is_empty() {
-            return;
+        if !frames.is_empty() {
+            self.queue.push_back(Piece::new(signal, frames, &self.held));
         }
-        let piece = Piece::new(signal, frames);
-        self.held += piece.bytes();
-        self.queue.push_back(piece);
     }
 
     /// The next piece to send now. Refused pieces wait for others to be tried first; with `last_resort`, when there
@@ -119,7 +116,7 @@ impl Flow {
     pub(super) fn next(&mut self, now: Instant, last_resort: bool) -> Option<Piece> {
         // One request tries whether a backend that failed is back.
         let limit = if self.is_well() { self.settings.requests_in_flight.max(1) } else { 1 };
-        if self.in_flight >= limit || self.is_paused(now) || self.paced.is_some_and(|until| until > now) {
+        if self.in_flight >= limit || self.is_paused(now) || self.paced().is_some_and(|until| until > now) {
             return None;
         }
         let due = |piece: &Piece| piece.not_before.is_none_or(|at| at <= now);
@@ -127,9 +124,9 @@ impl Flow {
         let mut piece = self.queue.remove(at)?;
         // More than one frame within the limit were never put together.
         if piece.items() > self.settings.max_batch_items
-            && let Some(parts) = piece.cut_after(self.settings.max_batch_items)
+            && let Some((left, right)) = piece.cut_after(self.settings.max_batch_items)
         {
-            let (left, right) = self.replace(&piece, parts);
+            self.ledger.cut(&left, &right);
             self.queue.push_front(right);
             piece = left;
         }
@@ -139,20 +136,20 @@ impl Flow {
             piece = left;
         }
         self.in_flight += 1;
-        self.pace(piece.bytes(), now);
+        if let Some(rate) = &self.settings.max_rate {
+            rate.send(piece.bytes(), now);
+        }
         Some(piece)
     }
 
-    /// What was sent takes its time of `max_rate` before anything else is sent.
-    fn pace(&mut self, bytes: usize, now: Instant) {
-        let Some(rate) = self.settings.max_rate else { return };
-        let takes = Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
-        self.paced = Some(self.paced.map_or(now, |until| until.max(now)) + takes);
+    /// By `max_rate`, nothing more is sent before this.
+    fn paced(&self) -> Option<Instant> {
+        self.settings.max_rate.as_ref()?.busy_until()
     }
 
     /// When something may be sent that may not be sent now.
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let paced = self.paced.filter(|_| !self.queue.is_empty());
+        let paced = self.paced().filter(|_| !self.queue.is_empty());
         match self.paused.max(self.throttled).max(paced).filter(|until| *until > now) {
             Some(until) => Some(until),
             None => self.queue.iter().filter_map(|piece| piece.not_before).filter(|at| *at > now).min(),
@@ -273,6 +270,7 @@ impl Flow {
         }
         piece.condemned = backend_works && self.accepted > suspected_at && piece.cut().is_none();
         piece.not_before = Some(again_at);
+        piece.let_go(&self.held);
         self.queue.push_back(piece);
     }
 
@@ -294,21 +292,14 @@ impl Flow {
     }
 
     fn done(&mut self, piece: &Piece, parked: u64) {
-        self.held = self.held.saturating_sub(piece.bytes());
         self.ledger.close(piece, parked);
     }
 
     /// Cuts a piece in two that together stand for it.
     fn cut(&mut self, piece: &Piece) -> Option<(Piece, Piece)> {
-        let parts = piece.cut()?;
-        Some(self.replace(piece, parts))
-    }
-
-    /// Two pieces now stand for one.
-    fn replace(&mut self, piece: &Piece, (left, right): (Piece, Piece)) -> (Piece, Piece) {
+        let (left, right) = piece.cut()?;
         self.ledger.cut(&left, &right);
-        self.held = (self.held + left.bytes() + right.bytes()).saturating_sub(piece.bytes());
-        (left, right)
+        Some((left, right))
     }
 
     fn queue_first(&mut self, (left, right): (Piece, Piece)) {
@@ -339,6 +330,6 @@ impl Flow {
 /// The largest batch before the backend said that one is too large. With a rate it is what may be sent in a second, so
 /// that it is kept in every few.
 fn first_max_batch(settings: &Settings) -> usize {
-    let in_a_second = settings.max_rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
+    let in_a_second = settings.max_rate.as_ref().map_or(usize::MAX, MaxRate::in_a_second);
     settings.max_batch_bytes.min(in_a_second.max(SMALLEST_LEARNED)).max(1)
 }

@@ -12,9 +12,12 @@ mod flow;
 mod gather;
 mod ledger;
 mod piece;
+mod rate;
 mod run;
 mod settings;
+mod slice;
 
+pub use rate::MaxRate;
 pub use run::run;
 pub use settings::{RetrySettings, Settings};
 

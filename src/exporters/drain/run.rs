@@ -12,6 +12,7 @@ use super::Settings;
 use super::flow::{Flow, Parking};
 use super::gather::Gathered;
 use super::piece::Piece;
+use crate::exporters::status::LOSS;
 use crate::exporters::{SendError, Sent, Sink, State, Status};
 use crate::otlp::Signal;
 use crate::spool::{Cursor, DeadLetter, Error, Frame};
@@ -213,7 +214,7 @@ impl<S: Sink> Drain<S> {
         }
         self.status.update(|s| {
             s.failures += 1;
-            s.failed(reason);
+            s.failed(error.kind(), reason);
         });
     }
 
@@ -283,7 +284,7 @@ impl<S: Sink> Drain<S> {
     }
 
     fn parked(&mut self, parking: &Parking) {
-        tracing::warn!(items = parking.items, reason = parking.reason, "records went to the dead letters");
+        tracing::warn!(target: LOSS, items = parking.items, reason = parking.reason, "records went to the dead letters");
         self.status.update(|s| s.parked_items += parking.items);
         self.flow.parked(parking);
     }
@@ -333,7 +334,7 @@ impl<S: Sink> Drain<S> {
     fn disk_failed(&mut self, what: &str, error: &Error) {
         tracing::error!(%error, "{what}");
         self.disk_pause = Some(Instant::now() + DISK_PAUSE);
-        self.status.update(|s| s.failed(format!("{what}: {error}")));
+        self.status.update(|s| s.failed("disk", format!("{what}: {error}")));
     }
 
     async fn stop(mut self, cursor: Cursor) -> Cursor {
@@ -366,7 +367,8 @@ fn park(cursor: &mut Cursor, letters: Vec<DeadLetter>) -> Result<(), Error> {
 /// Parks a frame that no exporter can send.
 fn park_foreign(cursor: &mut Cursor, frame: &Frame) -> Result<(), Error> {
     let reason = format!("content tag {} is no OTLP signal", frame.content);
-    tracing::warn!(sequence = frame.sequence, items = frame.items, reason, "a frame went to the dead letters");
+    let (sequence, items) = (frame.sequence, frame.items);
+    tracing::warn!(target: LOSS, sequence, items, reason, "a frame went to the dead letters");
     cursor.park(DeadLetter {
         sequence: frame.sequence,
         first_item: 0,

@@ -1,7 +1,8 @@
 //! The checked configuration of a drain.
 
-use std::num::NonZeroU64;
 use std::time::Duration;
+
+use super::rate::MaxRate;
 
 /// `retry_on_failure`.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +50,9 @@ pub struct Settings {
     /// The largest request in bytes: a single frame that is larger is cut until its parts fit, as far as it has records
     /// to cut between. Default 4 MiB, which the specification recommends for gRPC.
     pub max_request_bytes: usize,
-    /// `max_rate`: bytes a second at most, on average over a few requests. Default: no limit.
-    pub max_rate: Option<NonZeroU64>,
+    /// `max_rate`: bytes a second at most, on average over a few requests, by all drains that have clones of these
+    /// settings. Default: no limit.
+    pub max_rate: Option<MaxRate>,
     /// `sending_queue.batch.min_size` in bytes: fewer wait for more, `flush_timeout` at most. Default 0.
     pub min_batch_bytes: usize,
     /// `sending_queue.batch.min_size` in items; as above. Default 0.

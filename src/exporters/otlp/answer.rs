@@ -10,8 +10,8 @@ use crate::exporters::response::cut;
 use crate::exporters::sink::SendError;
 
 /// Sorts a failed call by what is to be done ("OTLP/gRPC Response" of the specification, and what stock backends mean
-/// by the codes that it does not let a client retry).
-pub(super) fn error(status: &Status) -> SendError {
+/// by the codes that it does not let a client retry). `is_said`: the server said the status, it is not tonic's own.
+pub(super) fn error(status: &Status, is_said: bool) -> SendError {
     let after = status.get_details_retry_info().and_then(|info| info.retry_delay);
     let reason = reason(status);
     // No answer came: the connection, not the backend, says this. tonic gives such errors all kinds of codes.
@@ -20,7 +20,8 @@ pub(super) fn error(status: &Status) -> SendError {
     }
     match status.code() {
         Code::ResourceExhausted | Code::OutOfRange if after.is_none() && is_about_size(status.message()) => {
-            SendError::TooLarge { reason }
+            // In the same words tonic refuses an answer that inflates too far; what became of the records is unknown.
+            if is_said { SendError::TooLarge { reason } } else { SendError::Retry { reason, after } }
         }
         // Ok is no error; who answers it as one will not mean to refuse.
         Code::Ok

@@ -10,7 +10,8 @@ mod connect;
 mod guard;
 mod settings;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,8 +71,9 @@ impl Otlp {
         *self.channel.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    async fn call(&self, signal: Signal, payload: Bytes) -> Result<Bytes, tonic::Status> {
-        let mut client = Grpc::new(Guarded(self.channel())).accept_compressed(CompressionEncoding::Gzip);
+    async fn call(&self, signal: Signal, payload: Bytes, has_said: Arc<AtomicBool>) -> Result<Bytes, tonic::Status> {
+        let channel = Guarded { channel: self.channel(), has_said };
+        let mut client = Grpc::new(channel).accept_compressed(CompressionEncoding::Gzip);
         match self.settings.compression {
             Compression::Gzip => client = client.send_compressed(CompressionEncoding::Gzip),
             #[cfg(feature = "agent")]
@@ -103,7 +105,8 @@ impl Otlp {
 impl Sink for Otlp {
     async fn send(&self, request: Request) -> Result<Sent, SendError> {
         let timeout = self.settings.timeout;
-        let call = self.call(request.signal, request.payload);
+        let has_said = Arc::new(AtomicBool::new(false));
+        let call = self.call(request.signal, request.payload, Arc::clone(&has_said));
         let answer = if timeout.is_zero() {
             call.await
         } else {
@@ -116,7 +119,7 @@ impl Sink for Otlp {
         };
         match answer {
             Ok(response) => Ok(response::sent(&response, request.items)),
-            Err(status) => Err(answer::error(&status)),
+            Err(status) => Err(answer::error(&status, has_said.load(Ordering::Relaxed))),
         }
     }
 }

@@ -48,6 +48,18 @@ impl Service<tonic::Request<Bytes>> for Server {
 
 /// Serves gRPC on a port of its own until the test's runtime ends.
 async fn server(script: impl Fn() -> Result<Bytes, Status> + Send + Sync + 'static) -> (SocketAddr, Heard) {
+    serve(script, false).await
+}
+
+/// The same, with compressed answers.
+async fn compressing_server(script: impl Fn() -> Result<Bytes, Status> + Send + Sync + 'static) -> (SocketAddr, Heard) {
+    serve(script, true).await
+}
+
+async fn serve(
+    script: impl Fn() -> Result<Bytes, Status> + Send + Sync + 'static,
+    is_compressing: bool,
+) -> (SocketAddr, Heard) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let heard = Heard::default();
@@ -61,6 +73,9 @@ async fn server(script: impl Fn() -> Result<Bytes, Status> + Send + Sync + 'stat
                     let mut grpc = tonic::server::Grpc::new(RawCodec)
                         .accept_compressed(CompressionEncoding::Gzip)
                         .max_decoding_message_size(64 << 20);
+                    if is_compressing {
+                        grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+                    }
                     Ok::<_, Infallible>(grpc.unary(service, request).await)
                 }
             });
@@ -206,6 +221,19 @@ async fn too_large_is_known_by_what_the_libraries_say() {
         let error = answer_to(move || Err(Status::resource_exhausted(text))).await.unwrap_err();
         assert_eq!(class(error), "refused", "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_response_that_is_too_large_is_not_a_request_that_is_too_large() {
+    // The status behind it says that the records were taken.
+    let sent = answer_to(|| Ok(Bytes::from(vec![0; 5 << 20]))).await.unwrap();
+    let message = Some("unreadable response: more than 4194304 bytes".into());
+    assert_eq!(sent, Sent { rejected_items: 0, message });
+    // One that inflates too far: nobody knows.
+    let (address, _) = compressing_server(|| Ok(Bytes::from(vec![0; 5 << 20]))).await;
+    let error = Otlp::new(settings(address)).unwrap().send(logs("x")).await.unwrap_err();
+    assert!(error.to_string().contains("while decompressing message"), "{error}");
+    assert_eq!(class(error), "retry");
 }
 
 #[tokio::test]

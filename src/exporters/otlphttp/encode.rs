@@ -44,22 +44,21 @@ pub(super) async fn body(request: Request, encoding: Encoding, compression: Comp
 }
 
 fn write(request: &Request, encoding: Encoding, compression: Compression) -> Result<Bytes, SendError> {
-    let text;
-    let plain: &[u8] = match encoding {
-        Encoding::Protobuf => &request.payload,
+    let plain = match encoding {
+        Encoding::Protobuf => request.payload.clone(),
         Encoding::Json => {
             let mut line = String::new();
             // Receivers check what they store, so this does not happen.
             json::write_line(request.signal, &request.payload, &mut line)
                 .map_err(|error| SendError::BadData { reason: error.to_string() })?;
-            text = line;
-            text.trim_end().as_bytes()
+            line.truncate(line.trim_end().len());
+            line.into()
         }
     };
     let compressed = match compression {
-        Compression::None => Ok(plain.to_vec()),
-        Compression::Gzip => gzip(plain),
-        Compression::Zstd => zstd::bulk::compress(plain, zstd::DEFAULT_COMPRESSION_LEVEL),
+        Compression::None => return Ok(plain),
+        Compression::Gzip => gzip(&plain),
+        Compression::Zstd => zstd::bulk::compress(&plain, zstd::DEFAULT_COMPRESSION_LEVEL),
     };
     compressed
         .map(Bytes::from)

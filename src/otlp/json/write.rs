@@ -1,13 +1,15 @@
 //! Protobuf export requests as OTLP JSON, straight from the bytes.
 //!
-//! What the bytes do not hold does not appear; unknown fields are left out.
+//! - What the bytes do not hold does not appear; unknown fields are left out.
+//! - Fields are never collected: a sender may put ten million of them into a request. A message is looked through once
+//!   for what it has, and once more for each array. So time is linear in the bytes, and memory beyond them and the text
+//!   is some numbers per level.
 
-use std::borrow::Cow;
-
+use super::body::{Body, Value, value_of};
 use super::schema::{self, Field, Kind, Label, Message};
 use super::text;
 use crate::otlp::Signal;
-use crate::otlp::wire::{self, Fault, MAX_DEPTH, Malformed, Reader, Wire};
+use crate::otlp::wire::{Fault, MAX_DEPTH, Malformed, Reader};
 
 /// Appends an export request to `out` as one line of OTLP JSON, newline included.
 ///
@@ -18,7 +20,7 @@ use crate::otlp::wire::{self, Fault, MAX_DEPTH, Malformed, Reader, Wire};
 /// is then as it was.
 pub fn write_line(signal: Signal, payload: &[u8], out: &mut String) -> Result<(), Malformed> {
     let start = out.len();
-    let written = write_message(schema::request(signal), Reader::new(payload), out, 0);
+    let written = write_message(schema::request(signal), &Body::Whole(Reader::new(payload)), out, 0);
     match written {
         Ok(()) => out.push('\n'),
         Err(_) => out.truncate(start),
@@ -26,111 +28,99 @@ pub fn write_line(signal: Signal, payload: &[u8], out: &mut String) -> Result<()
     written
 }
 
-/// A value as it stands on the wire.
-#[derive(Debug, Clone)]
-enum Value<'a> {
-    Varint(u64),
-    Fixed64(u64),
-    Fixed32(u32),
-    /// A message, a string, bytes, or numbers packed together.
-    Length(Reader<'a>),
+/// What a message has of one of its fields.
+#[derive(Debug)]
+struct Found<'a> {
+    /// In the message's table.
+    row: usize,
+    /// Fields of the message, known or not, before the first that counts.
+    from: usize,
+    last: Value<'a>,
+    is_split: bool,
 }
 
-/// A known field as it was found: its row in the message's table, its value.
-type Found<'a> = (usize, Value<'a>);
+impl<'a> Found<'a> {
+    /// The message that it is. One that stands several times is the concatenation of all.
+    fn body<'b>(&self, field: &'static Field, outer: &'b Body<'b>) -> Option<Body<'b>>
+    where
+        'a: 'b,
+    {
+        match &self.last {
+            _ if self.is_split => Some(Body::Split { outer, field, from: self.from }),
+            Value::Length(reader) => Some(Body::Whole(reader.clone())),
+            _ => None,
+        }
+    }
+}
 
 pub(super) fn write_message(
-    message: &Message,
-    reader: Reader<'_>,
+    message: &'static Message,
+    body: &Body<'_>,
     out: &mut String,
     depth: usize,
 ) -> Result<(), Malformed> {
     if depth > MAX_DEPTH {
-        return Err(reader.fault(Fault::Depth));
+        return Err(body.fault(Fault::Depth));
     }
-    let found = collect(message, reader)?;
     out.push('{');
-    for (n, group) in found.chunk_by(|a, b| a.0 == b.0).enumerate() {
+    for (n, found) in look_through(message, body)?.iter().enumerate() {
+        let field = &message.fields[found.row];
         if n > 0 {
             out.push(',');
         }
-        let field = &message.fields[group[0].0];
         out.push('"');
         out.push_str(field.name);
         out.push_str("\":");
-        match (field.label, field.kind) {
-            (Label::Many, _) => write_array(field, group, out, depth)?,
-            (_, Kind::Message(inner)) => write_message(inner, Reader::new(&merged(group)), out, depth + 1)?,
-            (_, kind) => write_scalar(kind, &group[group.len() - 1].1, out),
+        match (field.label, field.kind, found.body(field, body)) {
+            (Label::Many, ..) => write_array(field, body, out, depth)?,
+            (_, Kind::Message(inner), Some(body)) => write_message(inner, &body, out, depth + 1)?,
+            (_, kind, _) => write_scalar(kind, &found.last, out),
         }
     }
     out.push('}');
     Ok(())
 }
 
-/// The known fields of a message, grouped by field. Fields may stand in any order; equal ones keep theirs.
-fn collect<'a>(message: &Message, mut reader: Reader<'a>) -> Result<Vec<Found<'a>>, Malformed> {
-    let mut found: Vec<Found<'a>> = Vec::with_capacity(message.fields.len());
-    while let Some(field) = reader.field()? {
-        let Ok(row) = message.fields.binary_search_by_key(&field.number, |f| f.number) else { continue };
-        let Some(value) = value(&reader, &field)? else { continue };
-        let row_field = &message.fields[row];
-        if !fits(row_field, &value) {
-            continue;
-        }
-        if row_field.label == Label::Choice {
+/// What a message has, in the order of its table. Fields may stand in any order.
+fn look_through<'a>(message: &'static Message, body: &Body<'a>) -> Result<Vec<Found<'a>>, Malformed> {
+    let (mut all, mut passed, mut chosen) = (Vec::<Found<'a>>::new(), 0, None);
+    body.each(&mut |reader, field| {
+        let from = passed;
+        passed += 1;
+        let Ok(row) = message.fields.binary_search_by_key(&field.number, |f| f.number) else { return Ok(()) };
+        let Some(last) = value_of(&message.fields[row], reader, field)? else { return Ok(()) };
+        if message.fields[row].label == Label::Choice {
             // The last member of a choice on the wire is the one that is set.
-            found.retain(|(other, _)| *other == row || message.fields[*other].label != Label::Choice);
+            let other = chosen.replace(row).filter(|other| *other != row);
+            other.into_iter().for_each(|other| all.retain(|found| found.row != other));
         }
-        found.push((row, value));
-    }
-    found.sort_by_key(|(row, _)| *row);
-    Ok(found)
-}
-
-fn value<'a>(reader: &Reader<'a>, field: &wire::Field) -> Result<Option<Value<'a>>, Malformed> {
-    let mut value = reader.inside(&field.value);
-    Ok(Some(match field.wire {
-        Wire::Varint => Value::Varint(value.varint()?),
-        Wire::Fixed64 => Value::Fixed64(u64::from_le_bytes(value.array()?)),
-        Wire::Fixed32 => Value::Fixed32(u32::from_le_bytes(value.array()?)),
-        Wire::Length => Value::Length(value),
-        // Groups: OTLP never had any.
-        Wire::GroupStart | Wire::GroupEnd => return Ok(None),
-    }))
-}
-
-/// Whether the wire type is the field's; another one makes it an unknown field.
-fn fits(field: &Field, value: &Value<'_>) -> bool {
-    match (field.kind, value) {
-        (kind, value) if kind.is_bytes() => matches!(value, Value::Length(_)),
-        // Repeated numbers are packed into one run of bytes.
-        (_, Value::Length(_)) => field.label == Label::Many,
-        (Kind::Fixed64 | Kind::Sfixed64 | Kind::Double, value) => matches!(value, Value::Fixed64(_)),
-        (Kind::Fixed32, value) => matches!(value, Value::Fixed32(_)),
-        (_, value) => matches!(value, Value::Varint(_)),
-    }
-}
-
-/// A message that stands several times is the concatenation of all.
-fn merged<'a>(group: &[Found<'a>]) -> Cow<'a, [u8]> {
-    let bytes = |(_, value): &Found<'a>| if let Value::Length(part) = value { part.rest() } else { &[] };
-    if let [only] = group { Cow::Borrowed(bytes(only)) } else { group.iter().flat_map(bytes).copied().collect() }
-}
-
-fn write_array(field: &Field, group: &[Found<'_>], out: &mut String, depth: usize) -> Result<(), Malformed> {
-    out.push('[');
-    for (_, value) in group {
-        match (field.kind, value) {
-            (Kind::Message(inner), Value::Length(message)) => write_message(inner, message.clone(), out, depth + 1)?,
-            (kind, Value::Length(packed)) if !kind.is_bytes() => {
-                write_packed(kind, packed.clone(), out)?;
-                continue;
+        match all.binary_search_by_key(&row, |found| found.row) {
+            Ok(at) => (all[at].last, all[at].is_split) = (last, true),
+            Err(at) => {
+                // At once, and only for what is not empty.
+                all.reserve(message.fields.len() - all.len());
+                all.insert(at, Found { row, from, last, is_split: false });
             }
-            (kind, value) => write_scalar(kind, value, out),
+        }
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+fn write_array(field: &'static Field, body: &Body<'_>, out: &mut String, depth: usize) -> Result<(), Malformed> {
+    out.push('[');
+    body.each(&mut |reader, found| {
+        let Some(value) = value_of(field, reader, found)? else { return Ok(()) };
+        match (field.kind, value) {
+            (Kind::Message(inner), Value::Length(message)) => {
+                write_message(inner, &Body::Whole(message), out, depth + 1)?;
+            }
+            (kind, Value::Length(packed)) if !kind.is_bytes() => return write_packed(kind, packed, out),
+            (kind, value) => write_scalar(kind, &value, out),
         }
         out.push(',');
-    }
+        Ok(())
+    })?;
     if out.ends_with(',') {
         out.pop();
     }

@@ -152,3 +152,33 @@ fn a_payload_that_is_no_request_is_an_error_that_names_the_signal() {
 fn the_latest_possible_time_is_written_not_refused() {
     assert_eq!(rfc3339(u64::MAX), "2554-07-21T23:34:33.709551615Z");
 }
+
+#[test]
+fn in_parts_a_request_has_the_same_records() {
+    let record = |n: usize| LogRecord { event_name: "x".repeat(n % 500), ..Default::default() };
+    // More than is decoded at once, in records and in bytes.
+    for count in [0, 1, 10_000] {
+        let payload = logs((0..count).map(record).collect());
+        let whole = Request::decode(Signal::Logs, &payload).unwrap();
+        let line = |record: &Record<'_>| {
+            let mut out = String::new();
+            record.write_json("kernel", 7, &mut out);
+            out
+        };
+        let expected: Vec<String> = whole.records().iter().map(line).collect();
+        let mut found = Vec::new();
+        for part in Parts::new(Signal::Logs, &payload) {
+            let Part::Records(part) = part.unwrap() else { panic!("none is too large") };
+            found.extend(part.records().iter().map(line));
+        }
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn parts_of_what_is_no_request_end_with_the_fault() {
+    let parts: Vec<_> = Parts::new(Signal::Logs, b"\x0a\xff").collect();
+    assert_eq!(parts.len(), 1);
+    let error = parts[0].as_ref().unwrap_err().to_string();
+    assert!(error.starts_with("malformed OTLP logs request: "), "{error}");
+}

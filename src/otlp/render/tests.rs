@@ -104,3 +104,12 @@ fn a_brief_line_stays_brief() {
     assert!(line.len() < 400, "{}", line.len());
     assert!(line.contains("zzz… a.1=1"), "{line}");
 }
+
+#[test]
+fn a_long_name_is_cut_on_a_brief_line_and_nowhere_else() {
+    let record = LogRecord { event_name: "n".repeat(1000), ..Default::default() };
+    let brief = render(Renderer::new(Detail::Brief, false), record.clone());
+    assert_eq!(brief, format!("- -     {}…\n", "n".repeat(120)));
+    let line = render(Renderer::new(Detail::Line, false), record);
+    assert_eq!(line, format!("- -     {}\n", "n".repeat(1000)));
+}

@@ -16,9 +16,6 @@ use crate::spool::{CursorInspection, Inspection, Limit, Log, LogInspection};
 /// Reads one number off what a family's samples are made from.
 type Value<T> = fn(&T) -> u64;
 
-/// Of an error's text so much becomes a label.
-const MAX_ERROR: usize = 200;
-
 impl Observed {
     /// Everything, as it is now.
     pub(super) fn metrics(&self) -> Exposition {
@@ -90,12 +87,12 @@ impl Observed {
             }
         }
         let name = "tidegate_exporter_last_error";
-        exposition.family(name, Kind::Gauge, "When the last request failed, in seconds since 1970, and why.");
+        exposition.family(name, Kind::Gauge, "When the last request failed, in seconds since 1970.");
         for (exporter, snapshot) in &shown {
-            let (Some(error), Some(at)) = (&snapshot.last_error, snapshot.last_error_at) else { continue };
-            let error: String = error.chars().take(MAX_ERROR).collect();
+            let (Some(kind), Some(at)) = (snapshot.last_error_kind, snapshot.last_error_at) else { continue };
             let [id, pipeline, log] = exporter.labels();
-            exposition.sample(name, &[id, pipeline, log, ("error", &error)], at.as_second());
+            // Not the error's text: each would be a series of its own, for ever.
+            exposition.sample(name, &[id, pipeline, log, ("kind", kind)], at.as_second());
         }
     }
 

@@ -9,10 +9,12 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::super::flow::Flow;
-use super::super::{RetrySettings, Settings};
+use super::super::piece::Piece;
+use super::super::{MaxRate, RetrySettings, Settings};
 use super::{numbered, request, texts};
 use crate::exporters::{Request, SendError, Sent, State};
 use crate::otlp::Signal;
+use crate::otlp::tests::empty_records;
 use crate::spool::Frame;
 
 const MAX_INTERVAL: Duration = Duration::from_secs(30);
@@ -36,6 +38,10 @@ fn too_large<T>() -> Result<T, SendError> {
 
 fn away<T>(after: Option<Duration>) -> Result<T, SendError> {
     Err(SendError::Retry { reason: "UNAVAILABLE".into(), after })
+}
+
+fn texts_of(piece: &Piece) -> Vec<String> {
+    texts(&piece.request().payload)
 }
 
 fn frame(sequence: u64, texts: &[String]) -> Frame {
@@ -393,7 +399,7 @@ fn several_requests_fly_until_one_fails_then_one_tries() {
 #[test]
 fn no_more_than_max_rate_is_sent_and_what_is_slower_is_not_held_up() {
     const RATE: u64 = 100_000;
-    let paced = || Settings { max_rate: NonZeroU64::new(RATE), ..settings() };
+    let paced = || Settings { max_rate: NonZeroU64::new(RATE).map(MaxRate::new), ..settings() };
     let mut world = World::new(paced());
     let text = "x".repeat(50_000);
     for _ in 0..10 {
@@ -415,6 +421,85 @@ fn no_more_than_max_rate_is_sent_and_what_is_slower_is_not_held_up() {
         now += Duration::from_millis(510);
     }
     assert_eq!(flow.max_batch(), RATE as usize, "what may be sent in a second");
+}
+
+#[test]
+fn the_pipelines_of_an_exporter_share_its_max_rate() {
+    let settings = Settings { max_rate: NonZeroU64::new(100_000).map(MaxRate::new), ..settings() };
+    let mut flows = [(); 4].map(|()| Flow::new(settings.clone()));
+    let start = Instant::now();
+    for (flow, sequence) in flows.iter_mut().zip(1..) {
+        flow.add(Signal::Logs, vec![frame(sequence, &["x".repeat(50_000)])]);
+    }
+    let (mut now, mut sent) = (start, Vec::new());
+    while sent.len() < 4 {
+        sent.extend(flows.iter_mut().filter_map(|flow| flow.next(now, false)).map(|_| now));
+        now = flows.iter().filter_map(|flow| flow.wake_at(now)).min().unwrap_or(now);
+    }
+    for (at, n) in sent.iter().zip(0..) {
+        let expected = start + Duration::from_millis(500) * n;
+        assert!(
+            at.saturating_duration_since(expected) < Duration::from_millis(10),
+            "request {n} after {:?}",
+            *at - start
+        );
+        assert!(*at >= expected, "request {n} after {:?}", *at - start);
+    }
+}
+
+#[test]
+fn a_frame_counts_as_held_until_its_last_part_is_done() {
+    let mut flow = Flow::new(Settings { max_batch_items: 1, ..settings() });
+    let now = Instant::now();
+    flow.add(Signal::Logs, vec![frame(1, &["x".repeat(4 << 20), "x".repeat(3 << 20), "y".into()])]);
+    for _ in 0..3 {
+        let piece = flow.next(now, false).unwrap();
+        assert!(!flow.wants_more(now), "the frame is in memory");
+        flow.answered(piece, Ok(Sent::default()), now);
+    }
+    assert!(flow.wants_more(now));
+}
+
+#[test]
+fn a_refused_record_does_not_keep_its_frame_in_memory() {
+    let mut flow = Flow::new(settings());
+    let mut now = Instant::now();
+    for sequence in 1..=40 {
+        let texts = [format!("bad-{sequence}"), "x".repeat(2 << 20)];
+        flow.add(Signal::Logs, vec![frame(sequence, &texts)]);
+        while let Some(piece) = flow.next(now, false) {
+            let is_bad = texts_of(&piece).iter().any(|text| text.starts_with("bad"));
+            flow.answered(piece, if is_bad { refused() } else { Ok(Sent::default()) }, now);
+            now += Duration::from_millis(1);
+        }
+        assert!(flow.wants_more(now), "{sequence} small records are held");
+    }
+}
+
+/// One request of millions of records, and a backend that is to get some at a time and is away for each at first.
+#[test]
+fn a_frame_is_cut_by_items_in_the_time_of_a_walk() {
+    let items = 1_000_000;
+    let payload = empty_records(items);
+    let started = std::time::Instant::now();
+    let mut flow = Flow::new(Settings { max_batch_items: 1_000, ..settings() });
+    let mut now = Instant::now();
+    let whole = Frame { items: items as u32, payload: payload.into(), ..frame(1, &[]) };
+    flow.add(Signal::Logs, vec![whole]);
+    let (mut sent, mut is_away) = (0, false);
+    while sent < items as u64 {
+        let Some(piece) = flow.next(now, false) else {
+            now = flow.wake_at(now).unwrap();
+            continue;
+        };
+        let Request { payload, items, .. } = piece.request();
+        assert_eq!(crate::otlp::count(Signal::Logs, &payload), Ok(items as u32));
+        is_away = !is_away;
+        sent += if is_away { 0 } else { items };
+        flow.answered(piece, if is_away { away(None) } else { Ok(Sent::default()) }, now);
+    }
+    assert!(!flow.is_busy());
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
 }
 
 #[test]

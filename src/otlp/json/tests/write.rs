@@ -12,9 +12,10 @@ use super::line;
 use super::samples::{any_log_record, attribute, logs, metrics, some, spans};
 use super::tables::any_value_table;
 use crate::otlp::Signal;
+use crate::otlp::json::body::Body;
 use crate::otlp::json::write::write_message;
 use crate::otlp::json::{text, write_line};
-use crate::otlp::wire::Reader;
+use crate::otlp::wire::{Reader, put_delimited};
 
 #[test]
 fn a_log_record_is_written_as_the_specification_says() {
@@ -140,6 +141,34 @@ fn split_messages_are_merged_and_of_a_choice_the_last_counts() {
     // An AnyValue that says "string" and then "bool".
     let any = [0x0a, 1, b'x', 0x10, 1];
     let mut out = String::new();
-    write_message(any_value_table(), Reader::new(&any), &mut out, 0).unwrap();
+    write_message(any_value_table(), &Body::Whole(Reader::new(&any)), &mut out, 0).unwrap();
     assert_eq!(out, r#"{"boolValue":true}"#);
+}
+
+#[test]
+fn two_million_members_of_a_choice_take_time_in_proportion() {
+    // An AnyValue that says "bool" again and again; walking what was found for each would take days.
+    let any = [0x10, 0].repeat(2_000_000);
+    let started = std::time::Instant::now();
+    let mut out = String::new();
+    write_message(any_value_table(), &Body::Whole(Reader::new(&any)), &mut out, 0).unwrap();
+    assert_eq!(out, r#"{"boolValue":false}"#);
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+}
+
+proptest! {
+    /// As protobuf allows: a message in pieces, its body and the lists in that too.
+    #[test]
+    fn a_record_in_pieces_reads_back_merged(pieces in prop::collection::vec(any_log_record(), 2..5)) {
+        let record: Vec<u8> = pieces.iter().flat_map(|piece| piece.encode_to_vec()).collect();
+        let mut scope_logs = Vec::new();
+        put_delimited(&mut scope_logs, 2, &record);
+        let (mut resource_logs, mut request) = (Vec::new(), Vec::new());
+        put_delimited(&mut resource_logs, 2, &scope_logs);
+        put_delimited(&mut request, 1, &resource_logs);
+        let mut out = String::new();
+        write_line(Signal::Logs, &request, &mut out).unwrap();
+        let read: ExportLogsServiceRequest = serde_json::from_str(&out).unwrap();
+        prop_assert_eq!(read, ExportLogsServiceRequest::decode(request.as_slice()).unwrap());
+    }
 }
