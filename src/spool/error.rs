@@ -152,7 +152,7 @@ impl Error {
     /// fn advice(error: &Error) -> &'static str {
     ///     match error {
     ///         e if e.is_poisoned() => "it may be stored: sent again, it may come twice",
-    ///         e if e.is_full() || e.is_busy() => "nothing of it was written: send it again later",
+    ///         e if e.is_full() || e.is_busy() => "it was not taken: send it again later",
     ///         e if e.is_too_large() => "never send it again",
     ///         _ => "the log is closed",
     ///     }
