@@ -1,19 +1,29 @@
 //! How much memory requests in flight may hold together, and how many are worked on at once.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-/// What requests in flight may hold over all receivers that share it: from before a body is read until it is durable.
+use super::arrivals::{Arrival, Arrivals};
+use super::idle::InFlight;
+use crate::turns::{Turn, Turns};
+
+/// What requests in flight may hold over all receivers that share it: from when their first part has come until they are
+/// durable. That part comes for the place that [`Arrivals`] has for each request on its way.
 ///
 /// A third is for compressed bodies, the rest for messages. A request asks for its compressed body first, then for its
-/// message, and waits its turn each time; who holds a message's memory only tries for more. So nobody waits for another
-/// who waits for him.
+/// message, each whole, and waits its turn each time; who holds a message's memory only tries for more. So nobody waits
+/// for another who waits for him. Who holds memory and waits for a slow sender gives way to those who wait for memory.
 #[derive(Debug, Clone)]
 pub struct Admission {
     compressed: Share,
     messages: Share,
-    processors: Arc<Semaphore>,
+    arrivals: Arrivals,
+    processors: Turns,
 }
 
 /// A part of the memory.
@@ -25,6 +35,8 @@ struct Share {
 
 /// Bytes per semaphore permit.
 const UNIT: usize = 1024;
+/// How often who waits for memory asks another for his.
+const ASK: Duration = Duration::from_millis(100);
 
 impl Default for Admission {
     /// 24 MiB.
@@ -41,24 +53,41 @@ impl Admission {
         Self {
             compressed: Share::new(bytes / 3),
             messages: Share::new(bytes - bytes / 3),
-            processors: Arc::new(Semaphore::new(processors)),
+            arrivals: Arrivals::default(),
+            processors: Turns::new(processors),
         }
     }
 
     /// Waits for a processor's worth of work: with a thread for each of many large bodies, all others would wait for
     /// their share of the processors. Who has it waits for nothing, so that everybody's turn comes.
-    pub(super) async fn processor(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.processors).acquire_owned().await.ok()
+    pub(super) async fn processor(&self) -> Turn {
+        self.processors.take().await
+    }
+
+    /// A place for a request whose body is on its way.
+    pub(super) async fn arrive<'r>(&self, request: &'r InFlight) -> Option<Arrival<'r>> {
+        self.arrivals.begin(request).await
     }
 
     /// Waits until a compressed body of this size may be held. One larger than all waits until it is alone.
     pub(super) async fn admit_compressed(&self, bytes: usize) -> Option<Permit> {
-        self.compressed.admit(bytes).await
+        self.insistently(self.compressed.admit(bytes)).await
     }
 
     /// Waits until a message of this size may be held. One larger than all waits until it is alone.
     pub(super) async fn admit_message(&self, bytes: usize) -> Option<Permit> {
-        self.messages.admit(bytes).await
+        self.insistently(self.messages.admit(bytes)).await
+    }
+
+    /// Waits, and asks those who hold memory for slow senders to give it up.
+    async fn insistently(&self, admitted: impl Future<Output = Option<Permit>>) -> Option<Permit> {
+        let mut admitted = pin!(admitted);
+        loop {
+            match timeout(ASK, &mut admitted).await {
+                Ok(admitted) => return admitted,
+                Err(_) => self.arrivals.ask_a_holder(),
+            }
+        }
     }
 }
 

@@ -181,17 +181,17 @@ impl Bound {
         let (grpc, http) = (grpc.map(served).transpose()?, http.map(served).transpose()?);
         let grpc = async {
             let Some((receive, server)) = grpc else { return };
-            let handler = move |request| {
+            let handler = move |request, in_flight| {
                 let receive = receive.clone();
-                async move { grpc::serve(&receive, request).await }
+                async move { grpc::serve(&receive, request, in_flight).await }
             };
             server.serve(handler, until(stopped.clone())).await;
         };
         let http = async {
             let Some((receive, server)) = http else { return };
-            let handler = move |request| {
+            let handler = move |request, in_flight| {
                 let receive = receive.clone();
-                async move { http::serve(&receive, request).await }
+                async move { http::serve(&receive, request, in_flight).await }
             };
             server.serve(handler, until(stopped.clone())).await;
         };

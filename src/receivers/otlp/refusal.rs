@@ -33,8 +33,10 @@ pub(super) enum Refusal {
     Busy,
     #[error("too many passwords are being checked; send again later")]
     BusyWithPasswords,
-    #[error("the body did not arrive within {} s", .0.as_secs())]
+    #[error("the body did not go on: neither its rest nor 64 KiB of it came within {} s; send it again", .0.as_secs())]
     Slow(Duration),
+    #[error("the body came more slowly than 64 KiB a second while others waited for its memory; send it again")]
+    GaveWay,
     #[error("the body ended early: {0}")]
     Broken(hyper::Error),
     #[error("{0}")]
@@ -58,10 +60,8 @@ pub(super) enum Class {
     Busy(Duration),
     /// As `Busy`: a log has no room.
     Full(Duration),
-    /// As `Busy`, for a passing state of the receiver.
+    /// As `Busy`, for a passing state of the receiver or of the way to it.
     Unavailable(Duration),
-    /// It came too slowly or not whole.
-    Timeout,
 }
 
 /// The delay asked for where the log names none.
@@ -75,8 +75,8 @@ impl Refusal {
             Self::TooLarge { .. } | Self::Ratio { .. } => Class::TooLarge,
             Self::NoPipeline(_) => Class::NoPipeline,
             Self::Busy | Self::BusyWithPasswords => Class::Busy(RETRY_AFTER),
-            Self::Slow(_) | Self::Broken(_) => Class::Timeout,
-            Self::Panicked => Class::Unavailable(RETRY_AFTER),
+            // No 408 over HTTP: the specification has clients send again after 429, 502, 503 and 504 alone.
+            Self::Slow(_) | Self::GaveWay | Self::Broken(_) | Self::Panicked => Class::Unavailable(RETRY_AFTER),
             Self::Log(error) if error.is_too_large() => Class::TooLarge,
             Self::Log(error) => {
                 let after = error.retry_after().unwrap_or(RETRY_AFTER);

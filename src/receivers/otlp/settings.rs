@@ -78,9 +78,9 @@ pub struct Limits {
     pub max_header_bytes: u32,
     /// `handshake_timeout` of TLS. Default 10 s.
     pub handshake_timeout: Duration,
-    /// `header_timeout`: how long the head of an HTTP/1 request may take. Default 60 s.
+    /// `header_timeout`: how long the first head on a connection may take; later ones, `idle_timeout`. Default 60 s.
     pub header_timeout: Duration,
-    /// `body_timeout`: how long a body may take to arrive. Default 30 s.
+    /// `body_timeout`: how long each 64 KiB of a body may take to arrive. Default 30 s.
     pub body_timeout: Duration,
     /// `idle_timeout`: a connection without a request for this long is closed. Default 5 min.
     pub idle_timeout: Duration,

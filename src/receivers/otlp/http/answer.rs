@@ -67,7 +67,6 @@ fn refuse(refusal: &Refusal, format: Format) -> Response<Reply> {
         }
         Class::TooLarge => status(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, &message, format),
         Class::NoPipeline => status(StatusCode::NOT_FOUND, Code::Unimplemented, &message, format),
-        Class::Timeout => status(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message, format),
         Class::Busy(after) => {
             let response = status(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, &message, format);
             retry_after(response, after)

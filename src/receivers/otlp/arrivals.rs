@@ -1,0 +1,134 @@
+//! Requests whose bodies are on their way. There are so many places for them over all ports, each with the memory of a
+//! first part. When all are taken, or others wait for memory that one of them holds, the slowest gives way: who
+//! announces much and sends little takes nothing from who sends.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::idle::InFlight;
+
+/// Requests that are read, or wait for memory, at once.
+const PLACES: usize = 256;
+/// What a request reads before memory is admitted for all of it.
+pub(super) const FIRST: usize = 64 << 10;
+/// Who sends `FIRST` in this keeps what he has, and may pause for as long.
+const PACE: Duration = Duration::from_secs(1);
+/// When the first byte is late.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// The places for requests whose bodies are on their way.
+#[derive(Debug, Clone)]
+pub(super) struct Arrivals {
+    free: Arc<Semaphore>,
+    under_way: Arc<Mutex<Vec<Arc<State>>>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct State {
+    progress: Mutex<Progress>,
+    go: Notify,
+}
+
+#[derive(Debug)]
+struct Progress {
+    /// When its sender is late; none: it does not wait for him, or was asked to go already.
+    due: Option<Instant>,
+    /// It has memory for more than its first part.
+    holds: bool,
+}
+
+/// A request that is being read, until dropped.
+#[derive(Debug)]
+pub(super) struct Arrival<'r> {
+    pub(super) request: &'r InFlight,
+    state: Arc<State>,
+    all: Arrivals,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self { free: Arc::new(Semaphore::new(PLACES)), under_way: Arc::default() }
+    }
+}
+
+impl Arrivals {
+    /// Takes a place, if need be of one whose sender is late; none when there is no such.
+    pub(super) async fn begin<'r>(&self, request: &'r InFlight) -> Option<Arrival<'r>> {
+        let place = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(place) => place,
+            // Who is asked goes at once, so as many wait here as were asked.
+            Err(_) if self.ask_the_slowest(|_| true) => Arc::clone(&self.free).acquire_owned().await.ok()?,
+            Err(_) => return None,
+        };
+        let progress = Progress { due: Some(Instant::now() + GRACE), holds: false };
+        let state = Arc::new(State { progress: Mutex::new(progress), go: Notify::new() });
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&state));
+        Some(Arrival { request, state, all: self.clone(), _place: place })
+    }
+
+    /// Asks one that holds memory and is late to give it up, if there is one.
+    pub(super) fn ask_a_holder(&self) {
+        self.ask_the_slowest(|progress| progress.holds);
+    }
+
+    fn ask_the_slowest(&self, may: impl Fn(&Progress) -> bool) -> bool {
+        let (now, under_way) = (Instant::now(), self.under_way.lock().unwrap_or_else(PoisonError::into_inner));
+        let late = under_way.iter().filter_map(|state| {
+            let progress = state.progress();
+            progress.due.filter(|due| *due <= now && may(&progress)).map(|due| (due, state))
+        });
+        let Some((_, slowest)) = late.min_by_key(|(due, _)| *due) else { return false };
+        slowest.progress().due = None;
+        slowest.go.notify_one();
+        true
+    }
+}
+
+impl State {
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arrival<'_> {
+    /// So many bytes of its body came.
+    pub(super) fn came(&self, bytes: usize) {
+        self.request.came(bytes);
+        let mut progress = self.state.progress();
+        progress.due = progress.due.map(|due| paid(due, bytes, Instant::now() + PACE));
+    }
+
+    /// Completes when others need its place or its memory.
+    pub(super) async fn asked_to_go(&self) {
+        self.state.go.notified().await;
+    }
+
+    /// Waits for memory for the whole body: meanwhile it does not wait for its sender. From then on it holds that.
+    pub(super) async fn hold<T>(&self, memory: impl Future<Output = T>) -> T {
+        let _at_work = self.request.at_work();
+        self.state.progress().due = None;
+        let memory = memory.await;
+        *self.state.progress() = Progress { due: Some(Instant::now() + PACE), holds: true };
+        memory
+    }
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.all.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = under_way.iter().position(|state| Arc::ptr_eq(state, &self.state)) {
+            under_way.swap_remove(at);
+        }
+    }
+}
+
+/// What was due at `due` after so many more bytes, `most` at the latest: nobody sends ahead for long pauses.
+pub(super) fn paid(due: Instant, bytes: usize, most: Instant) -> Instant {
+    let parts = u32::try_from(bytes).unwrap_or(u32::MAX);
+    (due + PACE / FIRST as u32 * parts).min(most)
+}
