@@ -1,19 +1,22 @@
 //! Where receivers put what they received: every log that a pipeline gave them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::Refusals;
 use crate::otlp::Signal;
-use crate::spool::{Ack, Error, Log};
+use crate::spool::{Ack, Appended, Error, Log};
 
 /// The logs behind one receiver: one per pipeline that names it.
 #[derive(Clone, Debug, Default)]
 pub struct Intake {
     logs: Vec<Way>,
     counts: Arc<[Counts; 3]>,
+    refusals: Arc<Refusals>,
     /// Nobody is to wait for room any more.
     is_stopping: Arc<AtomicBool>,
 }
@@ -53,7 +56,7 @@ impl Intake {
     #[must_use]
     pub fn new(logs: Vec<(Signal, Log)>) -> Self {
         let way = |(signal, log)| Way { signal, log, waits: false };
-        Self { logs: logs.into_iter().map(way).collect(), counts: Arc::default(), is_stopping: Arc::default() }
+        Self { logs: logs.into_iter().map(way).collect(), ..Self::default() }
     }
 
     /// Has those who can wait do so when one of these logs is full (`block_on_overflow`).
@@ -66,7 +69,7 @@ impl Intake {
     /// Writes to other logs, and goes on counting.
     #[must_use]
     pub fn with_logs(self, logs: Vec<(Signal, Log)>) -> Self {
-        Self { counts: self.counts, ..Self::new(logs) }
+        Self { counts: self.counts, refusals: self.refusals, ..Self::new(logs) }
     }
 
     /// Whether any pipeline takes this signal.
@@ -79,6 +82,12 @@ impl Intake {
     #[must_use]
     pub fn counts(&self, signal: Signal) -> &Counts {
         of(&self.counts, signal)
+    }
+
+    /// The requests that never came to be items.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Hands one OTLP export request to every log of its signal. Does not wait for the disk: the returned
@@ -130,8 +139,12 @@ impl Intake {
         items: u32,
         append: impl Fn(&Way) -> Result<Ack, Error>,
     ) -> Result<Stored, Error> {
-        match self.logs.iter().filter(|way| way.signal == signal).map(append).collect::<Result<Vec<Ack>, Error>>() {
-            Ok(acks) => Ok(Stored { acks, signal, items, counts: Arc::clone(&self.counts) }),
+        match self.logs.iter().filter(|way| way.signal == signal).map(append).collect::<Result<VecDeque<Ack>, Error>>()
+        {
+            Ok(acks) => {
+                let stays = !self.logs.iter().any(|way| way.signal == signal && way.waits);
+                Ok(Stored { acks, error: None, signal, items, counts: Arc::clone(&self.counts), stays })
+            }
             Err(error) => {
                 self.counts(signal).refused.fetch_add(u64::from(items), Ordering::Relaxed);
                 Err(error)
@@ -153,10 +166,15 @@ fn of(counts: &[Counts; 3], signal: Signal) -> &Counts {
 #[must_use = "only a waited-for request is durable"]
 #[derive(Debug)]
 pub struct Stored {
-    acks: Vec<Ack>,
+    /// Those that did not answer yet.
+    acks: VecDeque<Ack>,
+    /// The first log's.
+    error: Option<Error>,
     signal: Signal,
     items: u32,
     counts: Arc<[Counts; 3]>,
+    /// Dropping it takes it back from no log.
+    stays: bool,
 }
 
 impl Stored {
@@ -165,11 +183,12 @@ impl Stored {
     /// # Errors
     /// The first log's error.
     pub async fn durable(mut self) -> Result<(), Error> {
-        let mut result = Ok(());
-        for ack in std::mem::take(&mut self.acks) {
-            result = result.and(ack.await.map(|_| ()));
+        while let Some(ack) = self.acks.front_mut() {
+            let answer = ack.await;
+            self.acks.pop_front();
+            self.answered(answer);
         }
-        self.count(result)
+        self.count()
     }
 
     /// As [`Stored::durable`], blocking the thread.
@@ -177,17 +196,74 @@ impl Stored {
     /// # Errors
     /// The first log's error.
     pub fn wait(mut self) -> Result<(), Error> {
-        let mut result = Ok(());
-        for ack in std::mem::take(&mut self.acks) {
-            result = result.and(ack.wait().map(|_| ()));
+        while let Some(ack) = self.acks.pop_front() {
+            self.answered(ack.wait());
         }
-        self.count(result)
+        self.count()
     }
 
-    fn count(&self, result: Result<(), Error>) -> Result<(), Error> {
+    fn answered(&mut self, answer: Result<Appended, Error>) {
+        if let Err(error) = answer {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    fn count(&mut self) -> Result<(), Error> {
         let counts = of(&self.counts, self.signal);
-        let counter = if result.is_ok() { &counts.accepted } else { &counts.refused };
+        let counter = if self.error.is_none() { &counts.accepted } else { &counts.refused };
         counter.fetch_add(u64::from(self.items), Ordering::Relaxed);
-        result
+        self.error.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Stored {
+    /// A sender that hung up: what is on its way to the disk is stored all the same, and counted.
+    fn drop(&mut self) {
+        if self.acks.is_empty() || !self.stays {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (acks, error) = (std::mem::take(&mut self.acks), self.error.take());
+            let stored = Self {
+                acks,
+                error,
+                counts: Arc::clone(&self.counts),
+                signal: self.signal,
+                items: self.items,
+                stays: true,
+            };
+            runtime.spawn(async move {
+                if let Err(error) = stored.durable().await {
+                    tracing::debug!(%error, "a request whose sender hung up was not stored");
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::spool::{Options, Spool};
+
+    #[tokio::test]
+    async fn what_is_stored_although_its_sender_hung_up_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(directory.path(), Options::default()).unwrap();
+        let intake = Intake::new(vec![(Signal::Logs, spool.log("logs").unwrap())]);
+        let payload = Bytes::from_static(b"\x0a\x00");
+        // Before anybody waited for it, and while it is waited for.
+        drop(intake.append(Signal::Logs, &payload, 3).unwrap());
+        let waiting = intake.append(Signal::Logs, &payload, 4).unwrap().durable();
+        drop(tokio::time::timeout(Duration::ZERO, waiting).await);
+        let counted = async {
+            while intake.counts(Signal::Logs).accepted() < 7 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), counted).await.expect("not counted");
+        assert_eq!(intake.counts(Signal::Logs).refused(), 0);
     }
 }

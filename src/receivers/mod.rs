@@ -4,5 +4,7 @@ pub mod kernel;
 pub mod otlp;
 
 mod intake;
+mod refusals;
 
 pub use intake::{Counts, Intake, Stored};
+pub use refusals::{Protocol, Reason, Refusals};

@@ -132,3 +132,43 @@ pub(super) fn paid(due: Instant, bytes: usize, most: Instant) -> Instant {
     let parts = u32::try_from(bytes).unwrap_or(u32::MAX);
     (due + PACE / FIRST as u32 * parts).min(most)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{sleep, timeout};
+
+    use super::super::idle::Activity;
+    use super::*;
+
+    #[tokio::test]
+    async fn one_request_too_many_is_sent_away_at_once_unless_another_is_late() {
+        let (arrivals, request) = (Arrivals::default(), Arc::new(Activity::default()).begin());
+        let mut under_way = Vec::new();
+        for _ in 0..PLACES {
+            under_way.push(arrivals.begin(&request).await.unwrap());
+        }
+        let one_more = async || timeout(PACE, arrivals.begin(&request)).await;
+        assert!(one_more().await.expect("it waits").is_none(), "none is late yet");
+        sleep(GRACE).await;
+        let late = under_way.swap_remove(7);
+        under_way.iter().for_each(|arrival| arrival.came(2 * FIRST));
+        let gives_way = async {
+            late.asked_to_go().await;
+            drop(late);
+        };
+        let (taken, ()) = tokio::join!(one_more(), gives_way);
+        assert!(taken.expect("the late one keeps its place").is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_memory_is_not_late() {
+        let (arrivals, request) = (Arrivals::default(), Arc::new(Activity::default()).begin());
+        let arrival = arrivals.begin(&request).await.unwrap();
+        let waiting = arrival.hold(async {
+            sleep(2 * GRACE).await;
+            assert!(!arrivals.ask_the_slowest(|_| true));
+        });
+        waiting.await;
+        assert!(!arrivals.ask_the_slowest(|_| true), "its sender has a moment to hear that it may go on");
+    }
+}

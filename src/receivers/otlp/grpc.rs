@@ -17,6 +17,7 @@ use super::refusal::{Class, Refusal, bad_request};
 use super::reply::Reply;
 use crate::auth::Unknown;
 use crate::otlp::Signal;
+use crate::receivers::Reason;
 
 const ENCODING: &str = "grpc-encoding";
 const ACCEPTED_ENCODINGS: (&str, HeaderValue) =
@@ -28,13 +29,15 @@ const OTHER_PROTOCOL: &str = "this port speaks OTLP over gRPC; OTLP over HTTP ha
 /// Answers one call.
 pub(super) async fn serve(receive: &Receive, request: Request<Incoming>, in_flight: InFlight) -> Response<Reply> {
     if !is_grpc(&request) {
+        receive.refused(Reason::Unsupported, "it is not gRPC");
         let mut response = Response::new(Reply::new(OTHER_PROTOCOL));
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return response;
     }
     match export(receive, request, &in_flight).await {
         Ok(()) => success(),
-        Err(status) => {
+        Err((reason, status)) => {
+            receive.refused(reason, status.message());
             let mut response: Response<Reply> = status.into_http();
             response.headers_mut().insert(ACCEPTED_ENCODINGS.0, ACCEPTED_ENCODINGS.1);
             response
@@ -57,29 +60,32 @@ fn signal_of(path: &str) -> Option<Signal> {
     }
 }
 
-async fn export(receive: &Receive, request: Request<Incoming>, in_flight: &InFlight) -> Result<(), Status> {
-    receive.check_head(request.headers()).map_err(|refusal| status(&refusal))?;
+async fn export(receive: &Receive, request: Request<Incoming>, in_flight: &InFlight) -> Result<(), (Reason, Status)> {
+    let refused = |refusal: Refusal| (refusal.reason(), status(&refusal));
+    let unsupported = |message| (Reason::Unsupported, Status::unimplemented(message));
+    receive.check_head(request.headers()).map_err(refused)?;
     let path = request.uri().path();
     let signal = signal_of(path).filter(|_| request.method() == Method::POST);
     let Some(signal) = signal else {
-        return Err(Status::unimplemented(format!("unknown method {path}")));
+        return Err(unsupported(format!("unknown method {path}")));
     };
     match receive.authenticate(request.headers(), in_flight).await {
         Ok(()) => {}
-        Err(Unknown::Denied(denied)) => return Err(Status::unauthenticated(denied.message)),
-        Err(Unknown::Busy) => return Err(status(&Refusal::BusyWithPasswords)),
+        Err(Unknown::Denied(denied)) => {
+            return Err((Reason::Unauthenticated, Status::unauthenticated(denied.message)));
+        }
+        Err(Unknown::Busy) => return Err(refused(Refusal::BusyWithPasswords)),
     }
     if !receive.intake.accepts(signal) {
-        return Err(status(&Refusal::NoPipeline(signal)));
+        return Err(refused(Refusal::NoPipeline(signal)));
     }
     let name = String::from_utf8_lossy(request.headers().get(ENCODING).map_or(&b""[..], HeaderValue::as_bytes));
     let Some(encoding) = Encoding::named(&name) else {
         let message = format!("grpc-encoding {name} is not supported: use one of {}", inflate::GRPC_ACCEPTED);
-        return Err(Status::unimplemented(message));
+        return Err(unsupported(message));
     };
     let received = message(receive, request.into_body(), in_flight, encoding).await;
-    let received = received.map_err(|refusal| status(&refusal))?;
-    receive.store(signal, received, in_flight).await.map_err(|refusal| status(&refusal))
+    receive.store(signal, received.map_err(refused)?, in_flight).await.map_err(refused)
 }
 
 /// Bytes before each message: one of flags, four of length.

@@ -31,6 +31,7 @@ pub(super) async fn serve(receive: &Receive, request: Request<Incoming>, in_flig
             if is_http_1 {
                 body.discard().await;
             }
+            receive.refused(rejection.reason(), &rejection.message());
             rejection.answer(format)
         }
     }

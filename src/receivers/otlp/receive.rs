@@ -15,16 +15,21 @@ use super::settings::Limits;
 use crate::auth::{self, Unknown};
 use crate::otlp::json::{self, Unreadable};
 use crate::otlp::{self, Signal};
-use crate::receivers::Intake;
+use crate::receivers::{Intake, Protocol, Reason};
 
 /// Bodies above this are checked and inflated on a thread of their own, so that others need not wait.
 const LARGE: usize = 64 << 10;
 /// The same for compressed ones, which may become much more.
 const LARGE_COMPRESSED: usize = 4 << 10;
+/// Of a refusal so many characters are told: it may repeat what the client sent.
+const MAX_TOLD: usize = 200;
 
 /// What requests are received into, and under which limits.
 #[derive(Debug, Clone)]
 pub(super) struct Receive {
+    /// The receiver's id, and by which protocol it receives here.
+    pub(super) id: Arc<str>,
+    pub(super) protocol: Protocol,
     pub(super) intake: Intake,
     pub(super) admission: Admission,
     pub(super) auth: Option<Arc<auth::Server>>,
@@ -76,6 +81,17 @@ impl Receive {
 
     pub(super) fn too_large(&self) -> Refusal {
         Refusal::TooLarge { limit: self.limit, key: self.limit_key }
+    }
+
+    /// Counts a request that is refused, and tells it now and then.
+    pub(super) fn refused(&self, reason: Reason, message: &str) {
+        let refusals = self.intake.refusals();
+        refusals.add(self.protocol, reason);
+        if let Some(untold) = refusals.tell(std::time::Instant::now()) {
+            let (receiver, protocol, reason) = (&*self.id, self.protocol.name(), reason.name());
+            let message: String = message.chars().take(MAX_TOLD).collect();
+            tracing::warn!(receiver, protocol, reason, untold, "a request was refused: {message}");
+        }
     }
 
     /// A place for a request whose body is on its way.

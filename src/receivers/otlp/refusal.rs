@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::otlp::{Malformed, Signal};
+use crate::receivers::Reason;
 use crate::spool;
 
 /// Why a request is not stored. The sender keeps it.
@@ -82,6 +83,22 @@ impl Refusal {
                 let after = error.retry_after().unwrap_or(RETRY_AFTER);
                 if error.is_full() { Class::Full(after) } else { Class::Unavailable(after) }
             }
+        }
+    }
+
+    /// As what it is counted.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Slow(_) | Self::GaveWay => Reason::Slow,
+            Self::Broken(_) => Reason::Broken,
+            other => match other.class() {
+                Class::BadData => Reason::Malformed,
+                Class::TooLarge | Class::HeadTooLarge => Reason::TooLarge,
+                Class::NoPipeline => Reason::NoPipeline,
+                Class::Busy(_) => Reason::Busy,
+                Class::Full(_) => Reason::Full,
+                Class::Unavailable(_) => Reason::Unavailable,
+            },
         }
     }
 }

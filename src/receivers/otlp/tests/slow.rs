@@ -55,7 +55,7 @@ async fn answer(mut stream: TcpStream) -> Answer {
 }
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(5), future).await.unwrap_or_else(|_| panic!("{what}: not within 5 s"))
+    tokio::time::timeout(Duration::from_secs(8), future).await.unwrap_or_else(|_| panic!("{what}: not within 8 s"))
 }
 
 /// Until all of `count` requests are in flight, as far as one can see from here.
