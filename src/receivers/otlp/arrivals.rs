@@ -153,7 +153,7 @@ mod tests {
         let late = under_way.swap_remove(7);
         under_way.iter().for_each(|arrival| arrival.came(2 * FIRST));
         let gives_way = async {
-            late.asked_to_go().await;
+            timeout(PACE, late.asked_to_go()).await.expect("another was asked");
             drop(late);
         };
         let (taken, ()) = tokio::join!(one_more(), gives_way);

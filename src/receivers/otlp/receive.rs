@@ -162,7 +162,8 @@ impl Receive {
     }
 
     /// Validates a request and hands it to the logs; returns when they have it on disk. A request without items is
-    /// a success that stores nothing (OTLP specification, "Full Success").
+    /// a success that stores nothing (OTLP specification, "Full Success"), whatever else is in it: nobody could count
+    /// or deliver it.
     pub(super) async fn store(&self, signal: Signal, received: Received, request: &InFlight) -> Result<(), Refusal> {
         let _at_work = request.at_work();
         // Of a compressed body the message needs memory of its own.
