@@ -17,7 +17,7 @@ pub(super) const FIRST: usize = 64 << 10;
 /// Who sends `FIRST` in this keeps what he has, and may pause for as long.
 const PACE: Duration = Duration::from_secs(1);
 /// When the first byte is late.
-const GRACE: Duration = Duration::from_millis(200);
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The places for requests whose bodies are on their way.
 #[derive(Debug, Clone)]

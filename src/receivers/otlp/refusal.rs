@@ -29,8 +29,8 @@ pub(super) enum Refusal {
     Ratio { limit: usize },
     #[error("no pipeline takes {0}: add this receiver to one of {0} under service.pipelines")]
     NoPipeline(Signal),
-    /// The memory for requests in flight is taken.
-    #[error("too many bytes are in flight; send again later")]
+    /// The memory for requests in flight is taken, or the places for those on their way.
+    #[error("too much is in flight; send again later")]
     Busy,
     #[error("too many passwords are being checked; send again later")]
     BusyWithPasswords,
