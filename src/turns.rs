@@ -65,7 +65,7 @@ mod tests {
     async fn a_caller_that_goes_away_keeps_its_turn_until_its_work_is_done() {
         let turns = Turns::new(1);
         let (begun, has_begun) = tokio::sync::oneshot::channel();
-        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (go_on, may_go_on) = mpsc::sync_channel::<()>(1);
         let turn = turns.take().await;
         let caller = tokio::spawn(turn.work(move || {
             begun.send(()).unwrap();

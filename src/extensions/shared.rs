@@ -10,9 +10,11 @@ use crate::turns::Turns;
 pub(super) struct Shared<T> {
     collect: Arc<dyn Fn() -> T + Send + Sync>,
     turns: Turns,
-    /// The last, and when it was begun.
-    last: Arc<Mutex<Option<(Instant, Arc<T>)>>>,
+    last: Arc<Mutex<Option<Collected<T>>>>,
 }
+
+/// What was collected, and when that was begun.
+type Collected<T> = (Instant, Arc<T>);
 
 impl<T: Send + Sync + 'static> Shared<T> {
     pub(super) fn new(collect: Arc<dyn Fn() -> T + Send + Sync>) -> Self {
@@ -54,7 +56,7 @@ mod tests {
             let count = Arc::clone(&count);
             move || {
                 assert_eq!(at_once.fetch_add(1, Ordering::SeqCst), 0, "two at once");
-                std::thread::sleep(Duration::from_millis(100));
+                std::thread::park_timeout(Duration::from_millis(100));
                 at_once.fetch_sub(1, Ordering::SeqCst);
                 count.fetch_add(1, Ordering::SeqCst) + 1
             }

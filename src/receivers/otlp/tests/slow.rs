@@ -133,7 +133,7 @@ async fn a_long_body_may_take_long_as_long_as_it_goes_on() {
     let mut stream = open_post(lab.http, body.len(), 0);
     let sending = tokio::task::spawn_blocking(move || {
         for part in body.chunks(70 << 10) {
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::park_timeout(Duration::from_millis(100));
             stream.write_all(part).unwrap();
         }
         stream
@@ -159,7 +159,7 @@ async fn connections_whose_requests_are_refused_keep_nobody_out() {
             std::thread::spawn(move || {
                 let request = b"POST /v1/no HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
                 while stream.write_all(request).is_ok() && stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
-                    std::thread::sleep(Duration::from_millis(300));
+                    std::thread::park_timeout(Duration::from_millis(300));
                 }
             })
         })
