@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::idle::InFlight;
+use super::refusal::Refusal;
 
 /// Requests that are read, or wait for memory, at once.
 const PLACES: usize = 256;
@@ -109,12 +110,17 @@ impl Arrival<'_> {
     }
 
     /// Waits for memory for the whole body: meanwhile it does not wait for its sender. From then on it holds that.
-    pub(super) async fn hold<T>(&self, memory: impl Future<Output = T>) -> T {
+    pub(super) async fn hold<T>(&self, memory: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         let _at_work = self.request.at_work();
         self.state.progress().due = None;
-        let memory = memory.await;
+        let memory = tokio::select! {
+            biased;
+            // Before: somebody waits for its place.
+            () = self.asked_to_go() => return Err(Refusal::GaveWay),
+            memory = memory => memory?,
+        };
         *self.state.progress() = Progress { due: Some(Instant::now() + PACE), holds: true };
-        memory
+        Ok(memory)
     }
 }
 
@@ -161,14 +167,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_was_asked_to_go_waits_for_no_memory_any_more() {
+        let (arrivals, request) = (Arrivals::default(), Arc::new(Activity::default()).begin());
+        let arrival = arrivals.begin(&request).await.unwrap();
+        sleep(GRACE).await;
+        assert!(arrivals.ask_the_slowest(|_| true));
+        let waiting = timeout(PACE, arrival.hold(std::future::pending::<Result<(), Refusal>>()));
+        assert!(matches!(waiting.await.expect("it waits"), Err(Refusal::GaveWay)));
+    }
+
+    #[tokio::test]
     async fn who_waits_for_memory_is_not_late() {
         let (arrivals, request) = (Arrivals::default(), Arc::new(Activity::default()).begin());
         let arrival = arrivals.begin(&request).await.unwrap();
         let waiting = arrival.hold(async {
             sleep(2 * GRACE).await;
             assert!(!arrivals.ask_the_slowest(|_| true));
+            Ok(())
         });
-        waiting.await;
+        waiting.await.unwrap();
         assert!(!arrivals.ask_the_slowest(|_| true), "its sender has a moment to hear that it may go on");
     }
 }

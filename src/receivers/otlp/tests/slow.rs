@@ -233,3 +233,16 @@ async fn a_message_in_many_small_pieces_is_taken() {
     assert_eq!(answer.await.unwrap().status(), 200);
     assert_eq!(lab.stored(Signal::Logs)[0].items, 30);
 }
+
+#[tokio::test]
+async fn who_is_refused_over_http_2_hears_it_before_all_was_sent() {
+    let lab = Lab::new();
+    let stream = tokio::net::TcpStream::connect(lab.http).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{}/v1/logs", lab.http));
+    let request = request.header("content-type", "application/x-protobuf").header("content-length", 100 << 20);
+    let (answer, mut body) = client.ready().await.unwrap().send_request(request.body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from(vec![0; 1 << 20]), false).unwrap();
+    assert_eq!(soon("the answer", answer).await.unwrap().status(), 413);
+}
