@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often refusals are told, at most.
+/// How often refusals for one reason are told, at most.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// How a request came.
@@ -92,7 +92,7 @@ impl Reason {
 #[derive(Debug, Default)]
 pub struct Refusals {
     counts: [[AtomicU64; Reason::ALL.len()]; Protocol::ALL.len()],
-    told: Mutex<Told>,
+    told: [Mutex<Told>; Reason::ALL.len()],
 }
 
 #[derive(Debug, Default)]
@@ -114,9 +114,9 @@ impl Refusals {
         self.counts[protocol as usize][reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether this one is to be told, then with how many were not since the last that was.
-    pub(super) fn tell(&self, now: Instant) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Whether one for this reason is to be told, then with how many were not since the last that was.
+    pub(super) fn tell(&self, reason: Reason, now: Instant) -> Option<u64> {
+        let mut told = self.told[reason as usize].lock().unwrap_or_else(PoisonError::into_inner);
         if told.last.is_some_and(|last| now.saturating_duration_since(last) < TELL_EVERY) {
             told.since += 1;
             return None;
@@ -134,8 +134,10 @@ mod tests {
     #[test]
     fn one_of_many_refusals_is_told_with_the_number_of_the_others() {
         let (refusals, start) = (Refusals::default(), Instant::now());
-        let told = [0, 1, 9, 10, 11, 25].map(|seconds| refusals.tell(start + Duration::from_secs(seconds)));
+        let tell = |reason, seconds| refusals.tell(reason, start + Duration::from_secs(seconds));
+        let told = [0, 1, 9, 10, 11, 25].map(|seconds| tell(Reason::Malformed, seconds));
         assert_eq!(told, [Some(0), None, None, Some(2), None, Some(1)]);
+        assert_eq!(tell(Reason::NoPipeline, 25), Some(0), "one reason does not hide another");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::idle::InFlight;
 use crate::turns::{Turn, Turns};
 
 /// What requests in flight may hold over all receivers that share it: from when their first part has come until they are
-/// durable. That part comes for the place that [`Arrivals`] has for each request on its way.
+/// durable. That part comes for the place that each request on its way has.
 ///
 /// A third is for compressed bodies, the rest for messages. A request asks for its compressed body first, then for its
 /// message, each whole, and waits its turn each time; who holds a message's memory only tries for more. So nobody waits

@@ -87,7 +87,7 @@ impl Receive {
     pub(super) fn refused(&self, reason: Reason, message: &str) {
         let refusals = self.intake.refusals();
         refusals.add(self.protocol, reason);
-        if let Some(untold) = refusals.tell(std::time::Instant::now()) {
+        if let Some(untold) = refusals.tell(reason, std::time::Instant::now()) {
             let (receiver, protocol, reason) = (&*self.id, self.protocol.name(), reason.name());
             let message: String = message.chars().take(MAX_TOLD).collect();
             tracing::warn!(receiver, protocol, reason, untold, "a request was refused: {message}");

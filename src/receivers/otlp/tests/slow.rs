@@ -246,3 +246,21 @@ async fn who_is_refused_over_http_2_hears_it_before_all_was_sent() {
     body.send_data(Bytes::from(vec![0; 1 << 20]), false).unwrap();
     assert_eq!(soon("the answer", answer).await.unwrap().status(), 413);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_calls_that_come_whole_is_taken() {
+    let lab = Lab::new();
+    let mut calls = Vec::new();
+    for _ in 0..8 {
+        let client = lab.logs_client().await;
+        for _ in 0..100 {
+            let mut client = client.clone();
+            calls.push(tokio::spawn(async move { client.export(logs(1, &"x".repeat(1000))).await }));
+        }
+    }
+    let mut refused = 0;
+    for call in calls {
+        refused += u32::from(call.await.unwrap().is_err());
+    }
+    assert_eq!(refused, 0);
+}
