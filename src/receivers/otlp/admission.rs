@@ -1,12 +1,8 @@
 //! How much memory requests in flight may hold together, and how many are worked on at once.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 use super::arrivals::{Arrival, Arrivals};
 use super::idle::InFlight;
@@ -35,8 +31,6 @@ struct Share {
 
 /// Bytes per semaphore permit.
 const UNIT: usize = 1024;
-/// How often who waits for memory asks another for his.
-const ASK: Duration = Duration::from_millis(100);
 
 impl Default for Admission {
     /// 24 MiB.
@@ -71,23 +65,12 @@ impl Admission {
 
     /// Waits until a compressed body of this size may be held. One larger than all waits until it is alone.
     pub(super) async fn admit_compressed(&self, bytes: usize) -> Option<Permit> {
-        self.insistently(self.compressed.admit(bytes)).await
+        self.arrivals.wait_for_memory(self.compressed.admit(bytes)).await
     }
 
     /// Waits until a message of this size may be held. One larger than all waits until it is alone.
     pub(super) async fn admit_message(&self, bytes: usize) -> Option<Permit> {
-        self.insistently(self.messages.admit(bytes)).await
-    }
-
-    /// Waits, and asks those who hold memory for slow senders to give it up.
-    async fn insistently(&self, admitted: impl Future<Output = Option<Permit>>) -> Option<Permit> {
-        let mut admitted = pin!(admitted);
-        loop {
-            match timeout(ASK, &mut admitted).await {
-                Ok(admitted) => return admitted,
-                Err(_) => self.arrivals.ask_a_holder(),
-            }
-        }
+        self.arrivals.wait_for_memory(self.messages.admit(bytes)).await
     }
 }
 

@@ -3,16 +3,23 @@
 //! announces much and sends little takes nothing from who sends.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::idle::InFlight;
 use super::refusal::Refusal;
+use crate::turns::Turns;
 
 /// Requests that are read, or wait for memory, at once.
 const PLACES: usize = 256;
+/// Requests that wait for such a place: a burst is no reason to send anybody away.
+const LINE: usize = 256;
+/// How often who waits asks another to give way.
+const ASK: Duration = Duration::from_millis(100);
 /// What a request reads before memory is admitted for all of it.
 pub(super) const FIRST: usize = 64 << 10;
 /// Who sends `FIRST` in this keeps what he has, and may pause for as long.
@@ -24,6 +31,7 @@ const GRACE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub(super) struct Arrivals {
     free: Arc<Semaphore>,
+    line: Turns,
     under_way: Arc<Mutex<Vec<Arc<State>>>>,
 }
 
@@ -53,18 +61,19 @@ pub(super) struct Arrival<'r> {
 
 impl Default for Arrivals {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(PLACES)), under_way: Arc::default() }
+        Self { free: Arc::new(Semaphore::new(PLACES)), line: Turns::new(LINE), under_way: Arc::default() }
     }
 }
 
 impl Arrivals {
-    /// Takes a place, if need be of one whose sender is late; none when there is no such.
+    /// Takes a place, or waits for one, and asks those whose senders are late for theirs; none when too many wait.
     pub(super) async fn begin<'r>(&self, request: &'r InFlight) -> Option<Arrival<'r>> {
         let place = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(place) => place,
-            // Who is asked goes at once, so as many wait here as were asked.
-            Err(_) if self.ask_the_slowest(|_| true) => Arc::clone(&self.free).acquire_owned().await.ok()?,
-            Err(_) => return None,
+            Err(_) => {
+                let (_in_line, _at_work) = (self.line.try_take()?, request.at_work());
+                self.insistently(|_| true, Arc::clone(&self.free).acquire_owned()).await.ok()?
+            }
         };
         let progress = Progress { due: Some(Instant::now() + GRACE), holds: false };
         let state = Arc::new(State { progress: Mutex::new(progress), go: Notify::new() });
@@ -72,11 +81,22 @@ impl Arrivals {
         Some(Arrival { request, state, all: self.clone(), _place: place })
     }
 
-    /// Asks one that holds memory and is late to give it up, if there is one.
-    pub(super) fn ask_a_holder(&self) {
-        self.ask_the_slowest(|progress| progress.holds);
+    /// Waits for memory, and asks those who hold some and are late to give it up.
+    pub(super) async fn wait_for_memory<T>(&self, memory: impl Future<Output = T>) -> T {
+        self.insistently(|progress| progress.holds, memory).await
     }
 
+    async fn insistently<T>(&self, may: impl Fn(&Progress) -> bool, wanted: impl Future<Output = T>) -> T {
+        let mut wanted = pin!(wanted);
+        loop {
+            match timeout(ASK, &mut wanted).await {
+                Ok(wanted) => return wanted,
+                Err(_) => self.ask_the_slowest(&may),
+            };
+        }
+    }
+
+    /// Asks the one that is most late, if there is one.
     fn ask_the_slowest(&self, may: impl Fn(&Progress) -> bool) -> bool {
         let (now, under_way) = (Instant::now(), self.under_way.lock().unwrap_or_else(PoisonError::into_inner));
         let late = under_way.iter().filter_map(|state| {
@@ -141,29 +161,45 @@ pub(super) fn paid(due: Instant, bytes: usize, most: Instant) -> Instant {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{sleep, timeout};
+    use tokio::time::sleep;
 
     use super::super::idle::Activity;
     use super::*;
 
     #[tokio::test]
-    async fn one_request_too_many_is_sent_away_at_once_unless_another_is_late() {
+    async fn one_request_more_waits_for_the_place_of_one_that_is_late() {
         let (arrivals, request) = (Arrivals::default(), Arc::new(Activity::default()).begin());
         let mut under_way = Vec::new();
         for _ in 0..PLACES {
             under_way.push(arrivals.begin(&request).await.unwrap());
         }
-        let one_more = async || timeout(PACE, arrivals.begin(&request)).await;
-        assert!(one_more().await.expect("it waits").is_none(), "none is late yet");
-        sleep(GRACE).await;
         let late = under_way.swap_remove(7);
         under_way.iter().for_each(|arrival| arrival.came(2 * FIRST));
         let gives_way = async {
             timeout(PACE, late.asked_to_go()).await.expect("another was asked");
             drop(late);
         };
-        let (taken, ()) = tokio::join!(one_more(), gives_way);
+        let (taken, ()) = tokio::join!(timeout(PACE, arrivals.begin(&request)), gives_way);
         assert!(taken.expect("the late one keeps its place").is_some());
+    }
+
+    #[tokio::test]
+    async fn what_comes_when_too_many_wait_is_sent_away_at_once() {
+        let (arrivals, request) = (Arrivals::default(), Arc::new(Activity::default()).begin());
+        let mut under_way = Vec::new();
+        for _ in 0..PLACES {
+            under_way.push(arrivals.begin(&request).await.unwrap());
+        }
+        let mut line: Vec<_> = (0..LINE).map(|_| Box::pin(arrivals.begin(&request))).collect();
+        for one in &mut line {
+            assert!(timeout(Duration::ZERO, one).await.is_err(), "it waits");
+        }
+        let one_more = timeout(Duration::ZERO, arrivals.begin(&request)).await;
+        assert!(one_more.expect("it waits too").is_none());
+        drop(under_way);
+        for one in line {
+            assert!(one.await.is_some());
+        }
     }
 
     #[tokio::test]

@@ -96,7 +96,7 @@ impl Receive {
 
     /// A place for a request whose body is on its way.
     pub(super) async fn arrive<'r>(&self, request: &'r InFlight) -> Result<Arrival<'r>, Refusal> {
-        self.admission.arrive(request).await.ok_or(Refusal::Busy)
+        self.in_time(self.admission.arrive(request)).await
     }
 
     /// Reads a body of which `begun` was read already; `fits` judges how long it may become. Memory is admitted once the
@@ -154,9 +154,9 @@ impl Receive {
         }
     }
 
-    async fn in_time(&self, admission: impl Future<Output = Option<Permit>>) -> Result<Permit, Refusal> {
+    async fn in_time<T>(&self, admission: impl Future<Output = Option<T>>) -> Result<T, Refusal> {
         match timeout(self.limits.admission_timeout, admission).await {
-            Ok(Some(permit)) => Ok(permit),
+            Ok(Some(admitted)) => Ok(admitted),
             Ok(None) | Err(_) => Err(Refusal::Busy),
         }
     }

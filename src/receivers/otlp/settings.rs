@@ -84,7 +84,7 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// `idle_timeout`: a connection without a request for this long is closed. Default 5 min.
     pub idle_timeout: Duration,
-    /// `admission_timeout`: how long a request may wait for memory; then it is sent away. Default 10 s.
+    /// `admission_timeout`: how long a request may wait to be read, and for memory; then it is sent away. Default 10 s.
     pub admission_timeout: Duration,
     /// `room_timeout`: how long one may wait for room in a log whose senders wait (`block_on_overflow`). A sender that
     /// gives up before is noticed at once; this ends those that vanished without a word. Default 5 min.

@@ -253,7 +253,7 @@ async fn a_burst_of_calls_that_come_whole_is_taken() {
     let mut calls = Vec::new();
     for _ in 0..8 {
         let client = lab.logs_client().await;
-        for _ in 0..100 {
+        for _ in 0..60 {
             let mut client = client.clone();
             calls.push(tokio::spawn(async move { client.export(logs(1, &"x".repeat(1000))).await }));
         }
