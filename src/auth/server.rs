@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,11 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::watched::Watched;
 use super::{Bearer, Source};
+use crate::turns::Turns;
 
 /// The checked settings of what a receiver asks of clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Denied {
 const MAX_REMEMBERED: usize = 1024;
 /// Password hashes that are computed at once: each takes a processor for a tenth of a second.
 const MAX_HASHING: usize = 1;
+/// Requests that wait for their turn, or have it; one more is asked to come again at once.
+const MAX_IN_LINE: usize = 32;
 /// How long a request waits for its turn; then it is asked to come again.
 const HASHING_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is checked when there is no such user, so that an answer does not tell who is one.
@@ -64,7 +66,8 @@ pub struct Server {
     /// Keyed hashes of credentials that were right, with the line that they were checked against.
     remembered: Mutex<HashMap<Key, String>>,
     keys: [RandomState; 2],
-    hashing: Arc<Semaphore>,
+    hashing: Turns,
+    line: Turns,
 }
 
 /// A keyed hash of user and password.
@@ -98,7 +101,8 @@ impl Server {
             kind,
             remembered: Mutex::default(),
             keys: [RandomState::new(), RandomState::new()],
-            hashing: Arc::new(Semaphore::new(MAX_HASHING)),
+            hashing: Turns::new(MAX_HASHING),
+            line: Turns::new(MAX_IN_LINE),
         })
     }
 
@@ -126,14 +130,10 @@ impl Server {
         if line.is_some() && self.remembered().get(&key) == line.as_ref() {
             return Ok(());
         }
-        let turn = timeout(HASHING_TIMEOUT, Arc::clone(&self.hashing).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(Unknown::Busy) };
-        let hashing = tokio::task::spawn_blocking(move || {
-            // Kept to the end: a client that hangs up does not end the work.
-            let _turn = turn;
-            matches(&password, &hash)
-        });
-        let is_right = hashing.await.unwrap_or(false);
+        // What comes while a request waits here is held in memory.
+        let _in_line = self.line.try_take().ok_or(Unknown::Busy)?;
+        let turn = timeout(HASHING_TIMEOUT, self.hashing.take()).await.map_err(|_| Unknown::Busy)?;
+        let is_right = turn.work(move || matches(&password, &hash)).await.unwrap_or(false);
         let Some(line) = line.filter(|_| is_right) else { return Err(denied("wrong user or password")) };
         let mut remembered = self.remembered();
         if remembered.len() >= MAX_REMEMBERED {
@@ -206,6 +206,8 @@ pub fn hash_is_known(hash: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http::HeaderValue;
 
     use super::*;
@@ -313,13 +315,30 @@ mod tests {
         let server = Arc::new(Server::new(settings).unwrap());
         let (asked, headers) = (Arc::clone(&server), basic_header("ann", "wrong"));
         let asking = tokio::spawn(async move { asked.check(&headers).await });
-        while server.hashing.available_permits() == MAX_HASHING {
+        while server.hashing.free() == MAX_HASHING {
             assert!(!asking.is_finished());
             tokio::task::yield_now().await;
         }
         asking.abort();
         assert!(asking.await.unwrap_err().is_cancelled());
-        assert_eq!(server.hashing.available_permits(), 0, "the hash is still being computed");
+        assert_eq!(server.hashing.free(), 0, "the hash is still being computed");
+        server.check(&basic_header("ann", "right")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_crowd_with_passwords_is_sent_away_at_once() {
+        let hash = bcrypt::hash("right", 4).unwrap();
+        let settings = ServerSettings::Basic { inline: Some(text(&format!("ann:{hash}"))), file: None };
+        let server = Server::new(settings).unwrap();
+        let turn = server.hashing.take().await;
+        let headers = basic_header("ann", "wrong");
+        let mut crowd: Vec<_> = (0..MAX_IN_LINE).map(|_| Box::pin(server.check(&headers))).collect();
+        for one in &mut crowd {
+            assert!(timeout(Duration::ZERO, one).await.is_err(), "it waits for its turn");
+        }
+        let one_more = timeout(Duration::ZERO, server.check(&headers)).await;
+        assert_eq!(one_more.expect("it waits too"), Err(Unknown::Busy));
+        drop((turn, crowd));
         server.check(&basic_header("ann", "right")).await.unwrap();
     }
 

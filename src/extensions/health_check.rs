@@ -10,6 +10,8 @@ use axum::response::IntoResponse;
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 
+use super::shared::Shared;
+
 /// The checked configuration of the extension `health_check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -51,9 +53,12 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let started = jiff::Timestamp::now();
-    let answer = move || {
-        let health = health();
-        async move { respond(&health, started) }
+    let health = Arc::new(Shared::new(health));
+    let answer = move || async move {
+        // One that cannot be collected is none.
+        let unknown = || Health { reasons: vec!["health cannot be said".to_owned()], notes: Vec::new() };
+        let health = health.get().await;
+        respond(health.as_deref().unwrap_or(&unknown()), started)
     };
     super::http::serve(listener, Router::new().route(path, get(answer)), shutdown).await;
 }

@@ -4,9 +4,11 @@ use std::fmt::{Display, Write as _};
 use std::future::Future;
 use std::sync::Arc;
 
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
+
+use super::shared::Shared;
 
 /// The metrics of one scrape.
 #[derive(Debug, Default)]
@@ -87,9 +89,13 @@ pub async fn serve(
     collect: Arc<dyn Fn() -> Exposition + Send + Sync>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let answer = move || {
-        let text = collect().text;
-        async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text) }
+    let exposition = Arc::new(Shared::new(collect));
+    let answer = move || async move {
+        let exposition = exposition.get().await.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok::<_, StatusCode>((
+            [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+            exposition.text.clone(),
+        ))
     };
     super::http::serve(listener, Router::new().route("/metrics", get(answer)), shutdown).await;
 }

@@ -4,3 +4,4 @@ pub mod health_check;
 pub mod metrics;
 
 mod http;
+mod shared;

@@ -5,7 +5,7 @@
 //! of it, because what it did not take is on disk.
 //!
 //! A reload is a pause and a start. What is [`Kept`] over it: the kernel receiver, which goes on writing into its log,
-//! and the counts of receivers and exporters.
+//! the counts of receivers and exporters, and the receivers' memory for requests in flight.
 
 pub(crate) mod control;
 mod drains;
@@ -74,13 +74,15 @@ pub struct Kept {
     kernel: Kernel,
     intakes: BTreeMap<Id, Intake>,
     statuses: Statuses,
+    /// The memory of requests in flight: what the graph before still holds counts for the next.
+    admission: otlp::Admission,
 }
 
 impl Kept {
     /// What is there before the first start.
     #[must_use]
     pub fn new(kernel: Kernel) -> Self {
-        Self { kernel, intakes: BTreeMap::new(), statuses: Statuses::new() }
+        Self { kernel, ..Self::default() }
     }
 
     /// Stops what no graph runs around any more.
@@ -111,7 +113,7 @@ impl Agent {
     /// The first thing that could not be had.
     pub async fn start(config: &Config, spool: &Spool, kept: &mut Kept) -> Result<Self, StartError> {
         // Ports first: an agent that cannot listen must not have moved a cursor.
-        let bound = receivers::bind(config)?;
+        let bound = receivers::bind(config, &kept.admission)?;
         let listeners = observe::bind(config)?;
         let logs = open_logs(config, spool)?;
         let own = losses::open(spool, &config.spool.log)?;

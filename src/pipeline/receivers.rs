@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::Stop;
 use crate::config::{Config, Id, Receiver};
 use crate::receivers::{Intake, otlp};
 
-/// Binds the ports of every `otlp` receiver.
-pub(super) fn bind(config: &Config) -> Result<BTreeMap<Id, otlp::Bound>, otlp::ListenError> {
-    // One budget for all: what is in flight is bounded for the agent, not for a receiver.
-    let (admission, mut bound) = (otlp::Admission::default(), BTreeMap::new());
+/// Binds the ports of every `otlp` receiver. One budget for all: what is in flight is bounded for the agent, not for a
+/// receiver.
+pub(super) fn bind(
+    config: &Config,
+    admission: &otlp::Admission,
+) -> Result<BTreeMap<Id, otlp::Bound>, otlp::ListenError> {
+    let mut bound = BTreeMap::new();
     for (id, receiver) in &config.receivers {
         if let Receiver::Otlp(settings) = receiver {
             bound.insert(id.clone(), otlp::bind(&id.to_string(), settings)?.sharing(admission.clone()));
@@ -31,25 +34,29 @@ pub(super) fn facts(bound: &BTreeMap<Id, otlp::Bound>) -> Vec<String> {
 pub(super) struct Receivers {
     stop: Stop,
     servers: JoinSet<()>,
+    /// To end them with what they have in flight.
+    ends: Vec<AbortHandle>,
 }
 
 impl Receivers {
     pub(super) fn start(bound: BTreeMap<Id, otlp::Bound>, intakes: &BTreeMap<Id, Intake>) -> Self {
-        let (stop, mut servers) = (Stop::new(), JoinSet::new());
+        let (stop, mut servers, mut ends) = (Stop::new(), JoinSet::new(), Vec::new());
         for (id, bound) in bound {
             if let Some(intake) = intakes.get(&id) {
-                let server = bound.serve(intake.clone(), stop.requested());
+                // On a task of its own, so that a panic is told when it happens.
+                let server = tokio::spawn(bound.serve(intake.clone(), stop.requested()));
+                ends.push(server.abort_handle());
                 servers.spawn(async move {
-                    // On a task of its own, so that a panic is told when it happens.
-                    match tokio::spawn(server).await {
+                    match server.await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => tracing::error!(receiver = %id, %error, "the receiver ended"),
+                        Err(error) if error.is_cancelled() => {}
                         Err(error) => tracing::error!(receiver = %id, %error, "the receiver ended badly"),
                     }
                 });
             }
         }
-        Self { stop, servers }
+        Self { stop, servers, ends }
     }
 
     /// Stops accepting and waits for the requests in flight.
@@ -58,7 +65,9 @@ impl Receivers {
         let finished = async { while self.servers.join_next().await.is_some() {} };
         if tokio::time::timeout(left(deadline), finished).await.is_err() {
             tracing::warn!("requests in flight were cut off; their senders were not acknowledged and will send again");
-            self.servers.abort_all();
+            self.ends.iter().for_each(AbortHandle::abort);
+            // It is at once; until then its ports and its memory are not given back.
+            while self.servers.join_next().await.is_some() {}
         }
     }
 }
@@ -66,4 +75,41 @@ impl Receivers {
 /// Until the deadline, but never nothing: what is already done must be seen as done.
 pub(super) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::*;
+    use crate::otlp::Signal;
+    use crate::receivers::otlp::{Endpoint, HttpSettings, Settings};
+    use crate::spool::{Options, Spool};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stop_that_cannot_wait_cuts_off_what_is_in_flight() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(directory.path(), Options::default()).unwrap();
+        let http =
+            HttpSettings { endpoint: Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), ..Default::default() };
+        let bound = otlp::bind("otlp", &Settings { http: Some(http), ..Settings::default() }).unwrap();
+        let (address, id) = (bound.http_addr().unwrap(), Id::new("otlp", ""));
+        let intake = Intake::new(vec![(Signal::Logs, spool.log("logs").unwrap())]);
+        let receivers = Receivers::start(BTreeMap::from([(id.clone(), bound)]), &BTreeMap::from([(id, intake)]));
+        let mut half = TcpStream::connect(address).unwrap();
+        half.write_all(
+            b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+        )
+        .unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        receivers.stop(Instant::now()).await;
+        half.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let ended = tokio::task::spawn_blocking(move || half.read(&mut [0; 1])).await.unwrap();
+        assert!(ended.as_ref().map_or_else(|error| !is_timeout(error), |length| *length == 0), "{ended:?}");
+    }
+
+    fn is_timeout(error: &std::io::Error) -> bool {
+        matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+    }
 }

@@ -1,11 +1,13 @@
 //! Where receivers put what they received: every log that a pipeline gave them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::{Counts, Refusals, Stored};
 use crate::otlp::Signal;
 use crate::spool::{Ack, Error, Log};
 
@@ -14,6 +16,7 @@ use crate::spool::{Ack, Error, Log};
 pub struct Intake {
     logs: Vec<Way>,
     counts: Arc<[Counts; 3]>,
+    refusals: Arc<Refusals>,
     /// Nobody is to wait for room any more.
     is_stopping: Arc<AtomicBool>,
 }
@@ -27,33 +30,12 @@ struct Way {
     waits: bool,
 }
 
-/// What became of one signal's items; both only grow.
-#[derive(Debug, Default)]
-pub struct Counts {
-    accepted: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Counts {
-    /// Items that every log has durable.
-    #[must_use]
-    pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Items that a log refused; the sender was told and still has them.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-}
-
 impl Intake {
     /// An intake that writes to these logs.
     #[must_use]
     pub fn new(logs: Vec<(Signal, Log)>) -> Self {
         let way = |(signal, log)| Way { signal, log, waits: false };
-        Self { logs: logs.into_iter().map(way).collect(), counts: Arc::default(), is_stopping: Arc::default() }
+        Self { logs: logs.into_iter().map(way).collect(), ..Self::default() }
     }
 
     /// Has those who can wait do so when one of these logs is full (`block_on_overflow`).
@@ -66,7 +48,7 @@ impl Intake {
     /// Writes to other logs, and goes on counting.
     #[must_use]
     pub fn with_logs(self, logs: Vec<(Signal, Log)>) -> Self {
-        Self { counts: self.counts, ..Self::new(logs) }
+        Self { counts: self.counts, refusals: self.refusals, ..Self::new(logs) }
     }
 
     /// Whether any pipeline takes this signal.
@@ -78,7 +60,13 @@ impl Intake {
     /// What became of this signal's items since start.
     #[must_use]
     pub fn counts(&self, signal: Signal) -> &Counts {
-        of(&self.counts, signal)
+        Counts::of(&self.counts, signal)
+    }
+
+    /// The requests that never came to be items.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Hands one OTLP export request to every log of its signal. Does not wait for the disk: the returned
@@ -130,64 +118,16 @@ impl Intake {
         items: u32,
         append: impl Fn(&Way) -> Result<Ack, Error>,
     ) -> Result<Stored, Error> {
-        match self.logs.iter().filter(|way| way.signal == signal).map(append).collect::<Result<Vec<Ack>, Error>>() {
-            Ok(acks) => Ok(Stored { acks, signal, items, counts: Arc::clone(&self.counts) }),
+        match self.logs.iter().filter(|way| way.signal == signal).map(append).collect::<Result<VecDeque<Ack>, Error>>()
+        {
+            Ok(acks) => {
+                let stays = !self.logs.iter().any(|way| way.signal == signal && way.waits);
+                Ok(Stored { acks, error: None, signal, items, counts: Arc::clone(&self.counts), stays })
+            }
             Err(error) => {
-                self.counts(signal).refused.fetch_add(u64::from(items), Ordering::Relaxed);
+                self.counts(signal).refuse(items);
                 Err(error)
             }
         }
-    }
-}
-
-fn of(counts: &[Counts; 3], signal: Signal) -> &Counts {
-    let [logs, traces, metrics] = counts;
-    match signal {
-        Signal::Logs => logs,
-        Signal::Traces => traces,
-        Signal::Metrics => metrics,
-    }
-}
-
-/// A request on its way to the disk.
-#[must_use = "only a waited-for request is durable"]
-#[derive(Debug)]
-pub struct Stored {
-    acks: Vec<Ack>,
-    signal: Signal,
-    items: u32,
-    counts: Arc<[Counts; 3]>,
-}
-
-impl Stored {
-    /// Waits until every log has the request durable.
-    ///
-    /// # Errors
-    /// The first log's error.
-    pub async fn durable(mut self) -> Result<(), Error> {
-        let mut result = Ok(());
-        for ack in std::mem::take(&mut self.acks) {
-            result = result.and(ack.await.map(|_| ()));
-        }
-        self.count(result)
-    }
-
-    /// As [`Stored::durable`], blocking the thread.
-    ///
-    /// # Errors
-    /// The first log's error.
-    pub fn wait(mut self) -> Result<(), Error> {
-        let mut result = Ok(());
-        for ack in std::mem::take(&mut self.acks) {
-            result = result.and(ack.wait().map(|_| ()));
-        }
-        self.count(result)
-    }
-
-    fn count(&self, result: Result<(), Error>) -> Result<(), Error> {
-        let counts = of(&self.counts, self.signal);
-        let counter = if result.is_ok() { &counts.accepted } else { &counts.refused };
-        counter.fetch_add(u64::from(self.items), Ordering::Relaxed);
-        result
     }
 }

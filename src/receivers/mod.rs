@@ -4,5 +4,9 @@ pub mod kernel;
 pub mod otlp;
 
 mod intake;
+mod refusals;
+mod stored;
 
-pub use intake::{Counts, Intake, Stored};
+pub use intake::Intake;
+pub use refusals::{Protocol, Reason, Refusals};
+pub use stored::{Counts, Stored};

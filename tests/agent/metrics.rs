@@ -124,6 +124,9 @@ fn a_scrape_is_prometheus_text_and_counts_what_came_went_and_waits() {
     let settled = wait_for(PATIENCE, settled).expect("what was sent is counted");
     assert_eq!(value(&settled, "otelcol_receiver_accepted_log_records", &[("receiver", "otlp")]), 15.0);
     assert_eq!(value(&settled, "otelcol_receiver_refused_log_records", &[("receiver", "otlp")]), 0.0);
+    let refused = |protocol, reason| [("receiver", "otlp"), ("protocol", protocol), ("reason", reason)];
+    let refused = |p, r| value(&settled, "tidegate_receiver_refused_requests_total", &refused(p, r));
+    assert_eq!([refused("http", "malformed"), refused("grpc", "malformed"), refused("http", "busy")], [1.0, 0.0, 0.0]);
     assert_eq!(value(&settled, "tidegate_cursor_pending_items", &exporter("otlp/dead")), 15.0);
     assert_eq!(value(&settled, "tidegate_exporter_sent_items_total", &exporter("otlp/dead")), 0.0);
     assert!(value(&settled, "tidegate_exporter_failed_requests_total", &exporter("otlp/dead")) >= 1.0);

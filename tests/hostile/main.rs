@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod announcers;
 #[path = "../support/backend.rs"]
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod backend;
@@ -102,6 +103,34 @@ fn hostile_requests_harm_nobody() {
     assert!(most <= MOST_MEMORY, "{} MiB", most >> 10);
     assert!(beside.p99 <= 2 * alone.p99 + SLACK, "{:.1} ms", ms(beside.p99));
     healthy.end();
+}
+
+/// What requests may hold together, on their way to that, and while they wait to be, in KiB, and what the allocator
+/// keeps: see `SECURITY.md`.
+const MOST_BOUNDED: u64 = (24 + 36 + 20 + 16) << 10;
+
+#[test]
+fn announced_requests_that_do_not_come_harm_nobody() {
+    let agent = Process::start(&[]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let took = runtime.block_on(async {
+        let calls = announcers::begin(agent.grpc).await;
+        // Those who came first have their places until they are late.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let started = Instant::now();
+        announcers::healthy_calls(agent.grpc, 200).await;
+        drop(calls);
+        started.elapsed()
+    });
+    let (most, calls) = (agent.memory_grown(), announcers::CONNECTIONS * announcers::CALLS);
+    println!(
+        "figure: {calls} calls that sent {} KiB of 4 MiB: {} MiB above what it held idle; 200 healthy calls beside them in {:.0} ms",
+        announcers::SENT >> 10,
+        most >> 10,
+        ms(took)
+    );
+    assert!(agent.is_healthy(), "{}", agent.said());
+    assert!(most <= MOST_BOUNDED, "{} MiB", most >> 10);
 }
 
 /// Waits that are short.

@@ -29,7 +29,14 @@ pub(super) fn bearer(fields: &mut Fields<'_, '_, '_>) -> Option<Authenticator> {
     let file = fields.get("filename", path);
     let tokens = match (file, token, tokens) {
         // As in the Collector, a file comes first.
-        (Some(file), ..) => Source::File(file),
+        (Some(file), token, tokens) => {
+            let beside = [("token", token.is_some()), ("tokens", tokens.is_some())];
+            beside
+                .iter()
+                .filter(|(_, is_there)| *is_there)
+                .for_each(|(key, _)| fields.note(key, "no effect: `filename` is there"));
+            Source::File(file)
+        }
         (None, Some(token), None) => Source::Text(Secret(token)),
         (None, None, Some(tokens)) if !tokens.is_empty() => Source::Text(Secret(tokens.join("\n"))),
         (None, Some(_), Some(_)) => {
@@ -83,8 +90,11 @@ pub(super) fn basic(fields: &mut Fields<'_, '_, '_>) -> Option<Authenticator> {
 
 /// A secret that is written here, or in a file that is named.
 fn given(fields: &mut Fields<'_, '_, '_>, key: &'static str, file: &'static str) -> Option<Source> {
-    let (typed, file) = (fields.get(key, text), fields.get(file, path));
-    let source = file.map(Source::File).or(typed.map(|typed| Source::Text(Secret(typed))));
+    let (typed, named) = (fields.get(key, text), fields.get(file, path));
+    if typed.is_some() && named.is_some() {
+        fields.note(key, format!("no effect: `{file}` is there"));
+    }
+    let source = named.map(Source::File).or(typed.map(|typed| Source::Text(Secret(typed))));
     if source.is_none() {
         fields.fault(key, Problem::new(format!("`{key}` is missing")));
     }

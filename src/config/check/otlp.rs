@@ -11,6 +11,9 @@ use crate::config::units::{duration, positive_duration};
 use crate::config::values::{boolean, one_of, path, word};
 use crate::exporters::{KeepAlive, Tls, otlp, otlphttp};
 
+/// Longer than any connection lives, and short enough to be added to any time.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 pub(super) fn grpc(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authenticators<'_>) -> Option<otlp::Settings> {
     let endpoint = fields.require("endpoint", "collector:4317", backend);
     let mut tls = fields.section("tls", tls);
@@ -78,7 +81,9 @@ pub(super) fn http(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authent
         "the client sizes its connections itself",
     );
     let mut keep_alive = KeepAlive::default();
-    fields.set("http2_read_idle_timeout", &mut keep_alive.interval, positive_duration);
+    // As in the Collector, 0 turns it off.
+    let idle = fields.get("http2_read_idle_timeout", duration);
+    keep_alive.interval = idle.map_or(keep_alive.interval, |idle| if idle.is_zero() { NEVER } else { idle });
     fields.set("http2_ping_timeout", &mut keep_alive.timeout, positive_duration);
     otlphttp::Settings { endpoints, tls, headers, auth, compression, encoding, timeout, keep_alive }
 }

@@ -1,7 +1,7 @@
 //! Authenticators: what they may be, and who may name them.
 
 use super::bad_values::refused;
-use super::load_text;
+use super::{load_text, notes};
 use crate::auth::{Bearer, ClientSettings, Secret, ServerSettings, Source};
 use crate::config::{ExporterSettings, Receiver};
 
@@ -92,4 +92,23 @@ fn authenticators_without_what_they_need() {
     refuse(empty, "basicauth", &format!("{path}.htpasswd.inline"), message, "htpasswd -nB");
     let nameless = "basicauth: { client_auth: { password: x } }";
     refuse(nameless, "basicauth", &format!("{path}.client_auth.username"), "`username` is missing", "");
+}
+
+#[test]
+fn what_a_file_stands_in_place_of_is_told() {
+    let asks = "auth: { authenticator: a }";
+    let told =
+        |extension: &str, kind: &str| notes(&with(extension, kind, "", &asks.replace(": a ", &format!(": {kind} "))));
+    let tokens = "bearertokenauth: { filename: /run/token, token: hush, tokens: [hush] }";
+    let path = "extensions.bearertokenauth";
+    assert_eq!(
+        told(tokens, "bearertokenauth"),
+        ["token", "tokens"].map(|key| format!("{path}.{key}: no effect: `filename` is there"))
+    );
+    let client = "basicauth: { client_auth: { username: a, username_file: /u, password: hush, password_file: /p } }";
+    let path = "extensions.basicauth.client_auth";
+    assert_eq!(
+        told(client, "basicauth"),
+        ["username", "password"].map(|key| format!("{path}.{key}: no effect: `{key}_file` is there"))
+    );
 }

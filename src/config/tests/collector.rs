@@ -257,3 +257,21 @@ service: { pipelines: { logs: { receivers: [otlp], exporters: [debug] } } }";
         assert!(told.iter().any(|note| note.starts_with(&format!("{path}: not used"))), "{path}: {told:?}");
     }
 }
+
+#[test]
+fn a_connection_that_is_never_to_be_pinged_is_not() {
+    let with = |idle: &str| {
+        format!(
+            "receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}
+exporters: {{ otlphttp: {{ endpoint: \"http://c:1\", http2_read_idle_timeout: {idle} }} }}
+service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [otlphttp] }} }} }}
+"
+        )
+    };
+    let interval = |idle: &str| match &load_text(&with(idle)).unwrap().exporters.values().next().unwrap().settings {
+        ExporterSettings::OtlpHttp(settings) => settings.keep_alive.interval,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(interval("7s"), Duration::from_secs(7));
+    assert!(interval("0s") > Duration::from_secs(1_000_000), "as in the Collector");
+}

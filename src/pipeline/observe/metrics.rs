@@ -10,7 +10,7 @@ use super::{Observed, ObservedExporter};
 use crate::exporters::Snapshot;
 use crate::extensions::metrics::{Exposition, Kind};
 use crate::otlp::Signal;
-use crate::receivers::Counts;
+use crate::receivers::{Counts, Protocol, Reason};
 use crate::spool::{CursorInspection, Inspection, Limit, Log, LogInspection};
 
 /// Reads one number off what a family's samples are made from.
@@ -21,6 +21,7 @@ impl Observed {
     pub(super) fn metrics(&self) -> Exposition {
         let mut exposition = Exposition::default();
         self.receivers(&mut exposition);
+        self.refusals(&mut exposition);
         self.exporters(&mut exposition);
         match self.spool.inspect() {
             Ok(inspection) => {
@@ -47,6 +48,19 @@ impl Observed {
                 for (receiver, intake) in self.intakes.iter().filter(|(_, intake)| intake.accepts(signal)) {
                     exposition.sample(&name, &[("receiver", &receiver.to_string())], count(intake.counts(signal)));
                 }
+            }
+        }
+    }
+
+    /// Requests, not items: of most that are refused nobody knows the items.
+    fn refusals(&self, exposition: &mut Exposition) {
+        let name = "tidegate_receiver_refused_requests_total";
+        exposition.family(name, Kind::Counter, "Requests that were refused, by reason; the sender was told.");
+        for (id, intake) in self.intakes.iter().filter(|(id, _)| id.kind() == "otlp") {
+            let (receiver, refusals) = (id.to_string(), intake.refusals());
+            for (protocol, reason) in Protocol::ALL.iter().flat_map(|p| Reason::ALL.iter().map(move |r| (*p, *r))) {
+                let labels = [("receiver", &*receiver), ("protocol", protocol.name()), ("reason", reason.name())];
+                exposition.sample(name, &labels, refusals.count(protocol, reason));
             }
         }
     }

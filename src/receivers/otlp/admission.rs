@@ -4,16 +4,22 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What requests in flight may hold over all receivers that share it: from before a body is read until it is durable.
+use super::arrivals::{Arrival, Arrivals};
+use super::idle::InFlight;
+use crate::turns::{Turn, Turns};
+
+/// What requests in flight may hold over all receivers that share it: from when their first part has come until they are
+/// durable. That part comes for the place that each request on its way has.
 ///
 /// A third is for compressed bodies, the rest for messages. A request asks for its compressed body first, then for its
-/// message, and waits its turn each time; who holds a message's memory only tries for more. So nobody waits for another
-/// who waits for him.
+/// message, each whole, and waits its turn each time; who holds a message's memory only tries for more. So nobody waits
+/// for another who waits for him. Who holds memory and waits for a slow sender gives way to those who wait for memory.
 #[derive(Debug, Clone)]
 pub struct Admission {
     compressed: Share,
     messages: Share,
-    processors: Arc<Semaphore>,
+    arrivals: Arrivals,
+    processors: Turns,
 }
 
 /// A part of the memory.
@@ -41,24 +47,30 @@ impl Admission {
         Self {
             compressed: Share::new(bytes / 3),
             messages: Share::new(bytes - bytes / 3),
-            processors: Arc::new(Semaphore::new(processors)),
+            arrivals: Arrivals::default(),
+            processors: Turns::new(processors),
         }
     }
 
     /// Waits for a processor's worth of work: with a thread for each of many large bodies, all others would wait for
     /// their share of the processors. Who has it waits for nothing, so that everybody's turn comes.
-    pub(super) async fn processor(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.processors).acquire_owned().await.ok()
+    pub(super) async fn processor(&self) -> Turn {
+        self.processors.take().await
+    }
+
+    /// A place for a request whose body is on its way.
+    pub(super) async fn arrive<'r>(&self, request: &'r InFlight) -> Option<Arrival<'r>> {
+        self.arrivals.begin(request).await
     }
 
     /// Waits until a compressed body of this size may be held. One larger than all waits until it is alone.
     pub(super) async fn admit_compressed(&self, bytes: usize) -> Option<Permit> {
-        self.compressed.admit(bytes).await
+        self.arrivals.wait_for_memory(self.compressed.admit(bytes)).await
     }
 
     /// Waits until a message of this size may be held. One larger than all waits until it is alone.
     pub(super) async fn admit_message(&self, bytes: usize) -> Option<Permit> {
-        self.messages.admit(bytes).await
+        self.arrivals.wait_for_memory(self.messages.admit(bytes)).await
     }
 }
 

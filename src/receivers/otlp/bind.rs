@@ -16,7 +16,7 @@ use super::{grpc, http};
 use crate::auth::{self, ServerSettings};
 use crate::listen::BindError;
 use crate::listen::tls::{Certificates, ServerTls, TlsError};
-use crate::receivers::Intake;
+use crate::receivers::{Intake, Protocol};
 
 /// The protocols that are offered to clients, the preferred one first (ALPN).
 const GRPC_PROTOCOLS: &[&[u8]] = &[b"h2"];
@@ -65,6 +65,7 @@ pub enum ListenError {
 /// The ports of one receiver, listening but not yet answering.
 #[derive(Debug)]
 pub struct Bound {
+    id: Arc<str>,
     grpc: Option<Port>,
     http: Option<Port>,
     limits: Limits,
@@ -98,7 +99,7 @@ pub fn bind(id: &str, settings: &Settings) -> Result<Bound, ListenError> {
         Plan { id, protocol: "http", endpoint: &http.endpoint, tls, offered: HTTP_PROTOCOLS, auth, size }.take()
     });
     let admission = limits.max_in_flight_bytes.map(Admission::new).unwrap_or_default();
-    Ok(Bound { grpc: grpc.transpose()?, http: http.transpose()?, limits: limits.clone(), admission })
+    Ok(Bound { id: id.into(), grpc: grpc.transpose()?, http: http.transpose()?, limits: limits.clone(), admission })
 }
 
 /// How a protocol is to listen.
@@ -170,28 +171,30 @@ impl Bound {
     /// # Errors
     /// When the sockets cannot be handed to the runtime.
     pub async fn serve(self, intake: Intake, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { grpc, http, limits, admission } = self;
+        let Self { id, grpc, http, limits, admission } = self;
         let (stop, stopped) = watch::channel(());
-        let served = |port: Port| {
+        let served = |port: Port, protocol| {
             let (intake, admission, auth) = (intake.clone(), admission.clone(), port.auth.clone());
             let (limit, limit_key) = port.size;
-            let receive = Receive { intake, admission, auth, limits: limits.clone(), limit, limit_key };
+            let (id, limits) = (Arc::clone(&id), limits.clone());
+            let receive = Receive { id, protocol, intake, admission, auth, limits: limits.clone(), limit, limit_key };
             Ok::<_, io::Error>((receive, port.server(&limits)?))
         };
-        let (grpc, http) = (grpc.map(served).transpose()?, http.map(served).transpose()?);
+        let grpc = grpc.map(|port| served(port, Protocol::Grpc)).transpose()?;
+        let http = http.map(|port| served(port, Protocol::Http)).transpose()?;
         let grpc = async {
             let Some((receive, server)) = grpc else { return };
-            let handler = move |request| {
+            let handler = move |request, in_flight| {
                 let receive = receive.clone();
-                async move { grpc::serve(&receive, request).await }
+                async move { grpc::serve(&receive, request, in_flight).await }
             };
             server.serve(handler, until(stopped.clone())).await;
         };
         let http = async {
             let Some((receive, server)) = http else { return };
-            let handler = move |request| {
+            let handler = move |request, in_flight| {
                 let receive = receive.clone();
-                async move { http::serve(&receive, request).await }
+                async move { http::serve(&receive, request, in_flight).await }
             };
             server.serve(handler, until(stopped.clone())).await;
         };

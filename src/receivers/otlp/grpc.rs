@@ -9,12 +9,15 @@ use hyper::body::Incoming;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::body::BodyReader;
+use super::idle::InFlight;
 use super::inflate::{self, Encoding};
-use super::receive::{BodyReader, Format, Receive, Received};
+use super::receive::{Expected, Format, Receive, Received};
 use super::refusal::{Class, Refusal, bad_request};
 use super::reply::Reply;
 use crate::auth::Unknown;
 use crate::otlp::Signal;
+use crate::receivers::Reason;
 
 const ENCODING: &str = "grpc-encoding";
 const ACCEPTED_ENCODINGS: (&str, HeaderValue) =
@@ -24,15 +27,17 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 const OTHER_PROTOCOL: &str = "this port speaks OTLP over gRPC; OTLP over HTTP has a port of its own, 4318 by default\n";
 
 /// Answers one call.
-pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Response<Reply> {
+pub(super) async fn serve(receive: &Receive, request: Request<Incoming>, in_flight: InFlight) -> Response<Reply> {
     if !is_grpc(&request) {
+        receive.refused(Reason::Unsupported, "it is not gRPC");
         let mut response = Response::new(Reply::new(OTHER_PROTOCOL));
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return response;
     }
-    match export(receive, request).await {
+    match export(receive, request, &in_flight).await {
         Ok(()) => success(),
-        Err(status) => {
+        Err((reason, status)) => {
+            receive.refused(reason, status.message());
             let mut response: Response<Reply> = status.into_http();
             response.headers_mut().insert(ACCEPTED_ENCODINGS.0, ACCEPTED_ENCODINGS.1);
             response
@@ -55,39 +60,49 @@ fn signal_of(path: &str) -> Option<Signal> {
     }
 }
 
-async fn export(receive: &Receive, request: Request<Incoming>) -> Result<(), Status> {
-    receive.check_head(request.headers()).map_err(|refusal| status(&refusal))?;
+async fn export(receive: &Receive, request: Request<Incoming>, in_flight: &InFlight) -> Result<(), (Reason, Status)> {
+    let refused = |refusal: Refusal| (refusal.reason(), status(&refusal));
+    let unsupported = |message| (Reason::Unsupported, Status::unimplemented(message));
+    receive.check_head(request.headers()).map_err(refused)?;
     let path = request.uri().path();
     let signal = signal_of(path).filter(|_| request.method() == Method::POST);
     let Some(signal) = signal else {
-        return Err(Status::unimplemented(format!("unknown method {path}")));
+        return Err(unsupported(format!("unknown method {path}")));
     };
-    match receive.authenticate(request.headers()).await {
+    match receive.authenticate(request.headers(), in_flight).await {
         Ok(()) => {}
-        Err(Unknown::Denied(denied)) => return Err(Status::unauthenticated(denied.message)),
-        Err(Unknown::Busy) => return Err(status(&Refusal::BusyWithPasswords)),
+        Err(Unknown::Denied(denied)) => {
+            return Err((Reason::Unauthenticated, Status::unauthenticated(denied.message)));
+        }
+        Err(Unknown::Busy) => return Err(refused(Refusal::BusyWithPasswords)),
     }
     if !receive.intake.accepts(signal) {
-        return Err(status(&Refusal::NoPipeline(signal)));
+        return Err(refused(Refusal::NoPipeline(signal)));
     }
     let name = String::from_utf8_lossy(request.headers().get(ENCODING).map_or(&b""[..], HeaderValue::as_bytes));
     let Some(encoding) = Encoding::named(&name) else {
         let message = format!("grpc-encoding {name} is not supported: use one of {}", inflate::GRPC_ACCEPTED);
-        return Err(Status::unimplemented(message));
+        return Err(unsupported(message));
     };
-    let received = message(receive, request.into_body(), encoding).await.map_err(|refusal| status(&refusal))?;
-    receive.store(signal, received).await.map_err(|refusal| status(&refusal))
+    let received = message(receive, request.into_body(), in_flight, encoding).await;
+    receive.store(signal, received.map_err(refused)?, in_flight).await.map_err(refused)
 }
 
 /// Bytes before each message: one of flags, four of length.
 const PREFIX: usize = 5;
 
-/// Reads the call's one message, after admitting the memory that its prefix asks for.
-async fn message(receive: &Receive, body: Incoming, encoding: Encoding) -> Result<Received, Refusal> {
+/// Reads the call's one message.
+async fn message(
+    receive: &Receive,
+    body: Incoming,
+    in_flight: &InFlight,
+    encoding: Encoding,
+) -> Result<Received, Refusal> {
+    let arrival = receive.arrive(in_flight).await?;
     let mut body = BodyReader::new(body, receive.limits.body_timeout);
     let mut head = Vec::new();
     while head.len() < PREFIX {
-        match body.next().await? {
+        match body.next(&arrival).await? {
             Some(data) => head.extend_from_slice(&data),
             None => return Err(Refusal::Framing("the call ended before its message")),
         }
@@ -100,20 +115,16 @@ async fn message(receive: &Receive, body: Incoming, encoding: Encoding) -> Resul
         _ => return Err(Refusal::Framing("unknown flags before the message")),
     };
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-    let permit = receive.admit(length, encoding, Format::Protobuf).await?;
-    let mut bytes = Vec::with_capacity(length);
-    bytes.extend_from_slice(&head[PREFIX..]);
-    drop(head);
-    while let Some(data) = body.next().await? {
-        if bytes.len() + data.len() > length {
-            return Err(Refusal::Framing("more than one message in a unary call"));
-        }
-        bytes.extend_from_slice(&data);
-    }
-    match bytes.len() {
-        all if all == length => Ok(Received { bytes, encoding, format: Format::Protobuf, permit }),
-        all if all > length => Err(Refusal::Framing("more than one message in a unary call")),
-        _ => Err(Refusal::Framing("the call ended inside its message")),
+    let begun = head.split_off(PREFIX);
+    let expected = Expected { announced: length, encoding, format: Format::Protobuf };
+    let received = receive.collect(&mut body, &arrival, begun, expected, |bytes| match bytes > length {
+        true => Err(Refusal::Framing("more than one message in a unary call")),
+        false => Ok(()),
+    });
+    let received = received.await?;
+    match received.bytes.len() == length {
+        true => Ok(received),
+        false => Err(Refusal::Framing("the call ended inside its message")),
     }
 }
 
@@ -134,7 +145,6 @@ fn status(refusal: &Refusal) -> Status {
         // Without RetryInfo: the same request would be refused again.
         Class::TooLarge | Class::HeadTooLarge => Status::new(Code::ResourceExhausted, message),
         Class::NoPipeline => Status::new(Code::Unimplemented, message),
-        Class::Timeout => Status::new(Code::DeadlineExceeded, message),
         Class::Busy(after) | Class::Full(after) => {
             Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(after)))
         }

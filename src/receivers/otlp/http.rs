@@ -3,11 +3,13 @@
 mod answer;
 
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
+use super::body::BodyReader;
+use super::idle::InFlight;
 use super::inflate::Encoding;
-use super::receive::{BodyReader, Format, Receive, Received};
+use super::receive::{Expected, Format, Receive, Received};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use crate::auth::{Denied, Unknown};
@@ -17,29 +19,35 @@ const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
 /// Answers one request, in its own format.
-pub(super) async fn serve(receive: &Receive, request: Request<Incoming>) -> Response<Reply> {
+pub(super) async fn serve(receive: &Receive, request: Request<Incoming>, in_flight: InFlight) -> Response<Reply> {
     let (head, body) = request.into_parts();
+    // Who sent neither format is told in the one that a person can read.
+    let format = format(&essence(&head.headers)).unwrap_or(Format::Json);
+    let is_http_1 = head.version < Version::HTTP_2;
     let mut body = BodyReader::new(body, receive.limits.body_timeout);
-    match export(receive, &head, &mut body).await {
-        Ok(format) => answer::success(format),
+    match export(receive, head, &mut body, &in_flight).await {
+        Ok(()) => answer::success(format),
         Err(rejection) => {
-            body.discard().await;
-            // Who sent neither format is told in the one that a person can read.
-            rejection.answer(format(&essence(&head.headers)).unwrap_or(Format::Json))
+            if is_http_1 {
+                body.discard().await;
+            }
+            receive.refused(rejection.reason(), &rejection.message());
+            rejection.answer(format)
         }
     }
 }
 
-async fn export(receive: &Receive, head: &Parts, body: &mut BodyReader) -> Result<Format, Rejection> {
+async fn export(receive: &Receive, head: Parts, body: &mut BodyReader, in_flight: &InFlight) -> Result<(), Rejection> {
     receive.check_head(&head.headers)?;
-    receive.authenticate(&head.headers).await.map_err(|unknown| match unknown {
+    receive.authenticate(&head.headers, in_flight).await.map_err(|unknown| match unknown {
         Unknown::Denied(denied) => Rejection::Denied(denied),
         Unknown::Busy => Refusal::BusyWithPasswords.into(),
     })?;
-    let wanted = check(receive, head)?;
-    let received = read(receive, body, &wanted).await?;
-    receive.store(wanted.signal, received).await?;
-    Ok(wanted.format)
+    let wanted = check(receive, &head)?;
+    // Its memory is in no count.
+    drop(head);
+    let received = read(receive, body, in_flight, &wanted).await?;
+    Ok(receive.store(wanted.signal, received, in_flight).await?)
 }
 
 /// Why a request is not stored, in HTTP's terms.
@@ -117,20 +125,15 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> std::borrow::Cow<'_, s
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default()
 }
 
-/// Reads a body whose length need not be known: memory is admitted for what is announced, then for what comes.
-async fn read(receive: &Receive, body: &mut BodyReader, wanted: &Wanted) -> Result<Received, Refusal> {
-    let announced = body.announced();
-    let mut permit = receive.admit(announced, wanted.encoding, wanted.format).await?;
-    let mut bytes = Vec::with_capacity(announced);
-    while let Some(data) = body.next().await? {
-        let length = bytes.len() + data.len();
-        if length > receive.limit {
-            return Err(receive.too_large());
-        }
-        if length > announced && !permit.grow(length) {
-            return Err(Refusal::Busy);
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(Received { bytes, encoding: wanted.encoding, format: wanted.format, permit })
+/// Reads a body whose length need not be known.
+async fn read(
+    receive: &Receive,
+    body: &mut BodyReader,
+    in_flight: &InFlight,
+    wanted: &Wanted,
+) -> Result<Received, Refusal> {
+    let expected = Expected { announced: body.announced(), encoding: wanted.encoding, format: wanted.format };
+    let arrival = receive.arrive(in_flight).await?;
+    let fits = |bytes| if bytes > receive.limit { Err(receive.too_large()) } else { Ok(()) };
+    receive.collect(body, &arrival, Vec::new(), expected, fits).await
 }

@@ -6,12 +6,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::arrivals::paid;
+
 /// The requests of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     begun: AtomicU64,
     ended: AtomicU64,
-    /// When the last one ended; when it was opened, before the first.
+    /// Requests that wait for nothing from their client.
+    at_work: AtomicU64,
+    /// Until when it was of use: when it was opened or a request was stored last, moved on by what came of bodies.
+    /// Requests that are refused, or do not go on, keep no place.
     last: Mutex<Instant>,
     /// Its place is wanted.
     go: Notify,
@@ -22,19 +27,32 @@ pub(super) struct Activity {
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
+/// While it is there its request waits for nothing from its client.
+#[derive(Debug)]
+pub(super) struct AtWork<'r>(&'r Activity);
+
 impl Default for Activity {
     fn default() -> Self {
-        let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { begun, ended, last: Mutex::new(Instant::now()), go: Notify::new(), is_asked: AtomicBool::new(false) }
+        Self {
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            at_work: AtomicU64::new(0),
+            last: Mutex::new(Instant::now()),
+            go: Notify::new(),
+            is_asked: AtomicBool::new(false),
+        }
     }
 }
 
 impl Activity {
-    /// Since when it does nothing; `None` while a request is in flight, and when it is to go already.
+    /// Since when it does nothing; `None` while a request is worked on, and when it is to go already.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let is_idle = !self.is_asked.load(Ordering::Relaxed)
-            && self.ended.load(Ordering::Relaxed) == self.begun.load(Ordering::Relaxed);
-        is_idle.then(|| *self.last.lock().unwrap_or_else(PoisonError::into_inner))
+        let is_idle = !self.is_asked.load(Ordering::Relaxed) && self.at_work.load(Ordering::Relaxed) == 0;
+        is_idle.then(|| *self.last())
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Completes when its place is wanted.
@@ -70,9 +88,33 @@ impl Activity {
     }
 }
 
+impl InFlight {
+    /// So many bytes of its body came.
+    pub(super) fn came(&self, bytes: usize) {
+        let mut last = self.0.last();
+        *last = paid(*last, bytes, Instant::now());
+    }
+
+    /// It waits for nothing from its client as long as what is returned is there.
+    pub(super) fn at_work(&self) -> AtWork<'_> {
+        self.0.at_work.fetch_add(1, Ordering::Relaxed);
+        AtWork(&self.0)
+    }
+
+    /// It was stored.
+    pub(super) fn stored(&self) {
+        *self.0.last() = Instant::now();
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.at_work.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,7 @@
 //! The receiver `otlp`: OTLP over gRPC and HTTP, acknowledged only when durable.
 //!
-//! A request goes one way, whichever the transport: its size is checked, memory is admitted for it, it is read and
-//! inflated under a limit, its bytes are validated to the last one, the logs of its signal append it, and only when
+//! A request goes one way, whichever the transport: its size is checked, its first part is read, memory is admitted for
+//! all of it, it is read to its end and inflated under a limit, its bytes are validated to the last one, the logs of its signal append it, and only when
 //! they have it on disk is success answered. Protobuf is stored as it came, JSON as the protobuf that it stands for;
 //! nothing is decoded.
 //!
@@ -9,7 +9,9 @@
 //! HTTP under "OTLP/HTTP".
 
 mod admission;
+mod arrivals;
 mod bind;
+mod body;
 mod grpc;
 mod http;
 mod idle;

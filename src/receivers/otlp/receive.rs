@@ -1,34 +1,35 @@
 //! The way of a request from its body to the disk, the same for both transports.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Incoming};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::admission::{Admission, Permit};
+use super::arrivals::{Arrival, FIRST};
+use super::body::BodyReader;
+use super::idle::InFlight;
 use super::inflate::{self, Cap, Encoding};
 use super::refusal::Refusal;
 use super::settings::Limits;
 use crate::auth::{self, Unknown};
 use crate::otlp::json::{self, Unreadable};
 use crate::otlp::{self, Signal};
-use crate::receivers::Intake;
+use crate::receivers::{Intake, Protocol, Reason};
 
-/// How much of a refused body is read on, in bytes, and for how long.
-const MAX_DISCARD: usize = 64 << 20;
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bodies above this are checked and inflated on a thread of their own, so that others need not wait.
 const LARGE: usize = 64 << 10;
 /// The same for compressed ones, which may become much more.
 const LARGE_COMPRESSED: usize = 4 << 10;
+/// Of a refusal so many characters are told: it may repeat what the client sent.
+const MAX_TOLD: usize = 200;
 
 /// What requests are received into, and under which limits.
 #[derive(Debug, Clone)]
 pub(super) struct Receive {
+    /// The receiver's id, and by which protocol it receives here.
+    pub(super) id: Arc<str>,
+    pub(super) protocol: Protocol,
     pub(super) intake: Intake,
     pub(super) admission: Admission,
     pub(super) auth: Option<Arc<auth::Server>>,
@@ -37,6 +38,15 @@ pub(super) struct Receive {
     pub(super) limit: usize,
     /// The setting of that limit.
     pub(super) limit_key: &'static str,
+}
+
+/// What is known of a body before it comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    /// Its length, as far as the sender said; 0 when he did not.
+    pub(super) announced: usize,
+    pub(super) encoding: Encoding,
+    pub(super) format: Format,
 }
 
 /// A request's body as it came.
@@ -57,11 +67,10 @@ pub(super) enum Format {
 
 impl Receive {
     /// Whether a client may send, by the headers of its request.
-    pub(super) async fn authenticate(&self, headers: &http::HeaderMap) -> Result<(), Unknown> {
-        match &self.auth {
-            None => Ok(()),
-            Some(auth) => auth.check(headers).await,
-        }
+    pub(super) async fn authenticate(&self, headers: &http::HeaderMap, request: &InFlight) -> Result<(), Unknown> {
+        let Some(auth) = &self.auth else { return Ok(()) };
+        let _at_work = request.at_work();
+        auth.check(headers).await
     }
 
     /// The headers together must be within the limit: HTTP/1 is read in larger pieces than that.
@@ -74,11 +83,68 @@ impl Receive {
         Refusal::TooLarge { limit: self.limit, key: self.limit_key }
     }
 
-    /// Waits for the memory that a body of this size needs.
-    pub(super) async fn admit(&self, bytes: usize, encoding: Encoding, format: Format) -> Result<Permit, Refusal> {
-        if bytes > self.limit {
+    /// Counts a request that is refused, and tells it now and then.
+    pub(super) fn refused(&self, reason: Reason, message: &str) {
+        let refusals = self.intake.refusals();
+        refusals.add(self.protocol, reason);
+        if let Some(untold) = refusals.tell(reason, std::time::Instant::now()) {
+            let (receiver, protocol, reason) = (&*self.id, self.protocol.name(), reason.name());
+            let message: String = message.chars().take(MAX_TOLD).collect();
+            tracing::warn!(receiver, protocol, reason, untold, "a request was refused: {message}");
+        }
+    }
+
+    /// A place for a request whose body is on its way.
+    pub(super) async fn arrive<'r>(&self, request: &'r InFlight) -> Result<Arrival<'r>, Refusal> {
+        self.in_time(self.admission.arrive(request)).await
+    }
+
+    /// Reads a body of which `begun` was read already; `fits` judges how long it may become. Memory is admitted once the
+    /// first part is there: what is only announced takes none.
+    pub(super) async fn collect(
+        &self,
+        body: &mut BodyReader,
+        arrival: &Arrival<'_>,
+        begun: Vec<u8>,
+        expected: Expected,
+        fits: impl Fn(usize) -> Result<(), Refusal>,
+    ) -> Result<Received, Refusal> {
+        let Expected { announced, encoding, format } = expected;
+        if announced > self.limit {
             return Err(self.too_large());
         }
+        let mut bytes = begun;
+        fits(bytes.len())?;
+        bytes.reserve_exact(announced.min(FIRST).saturating_sub(bytes.len()));
+        let mut is_whole = false;
+        while !is_whole && bytes.len() < FIRST {
+            match body.next(arrival).await? {
+                Some(data) => {
+                    fits(bytes.len() + data.len())?;
+                    bytes.extend_from_slice(&data);
+                }
+                None => is_whole = true,
+            }
+        }
+        let needed = if is_whole { bytes.len() } else { announced.max(bytes.len()) };
+        let mut permit = arrival.hold(self.admit(needed, encoding, format)).await?;
+        if !is_whole {
+            bytes.reserve_exact(needed - bytes.len());
+            body.next_part();
+            while let Some(data) = body.next(arrival).await? {
+                let length = bytes.len() + data.len();
+                fits(length)?;
+                if length > needed && !permit.grow(length) {
+                    return Err(Refusal::Busy);
+                }
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok(Received { bytes, encoding, format, permit })
+    }
+
+    /// Waits for the memory that a body of this size needs.
+    async fn admit(&self, bytes: usize, encoding: Encoding, format: Format) -> Result<Permit, Refusal> {
         // JSON is held beside the protobuf that it becomes, as a rule no larger.
         let held = if format == Format::Json { bytes.saturating_mul(2) } else { bytes };
         if encoding.is_identity() {
@@ -88,16 +154,18 @@ impl Receive {
         }
     }
 
-    async fn in_time(&self, admission: impl Future<Output = Option<Permit>>) -> Result<Permit, Refusal> {
+    async fn in_time<T>(&self, admission: impl Future<Output = Option<T>>) -> Result<T, Refusal> {
         match timeout(self.limits.admission_timeout, admission).await {
-            Ok(Some(permit)) => Ok(permit),
+            Ok(Some(admitted)) => Ok(admitted),
             Ok(None) | Err(_) => Err(Refusal::Busy),
         }
     }
 
     /// Validates a request and hands it to the logs; returns when they have it on disk. A request without items is
-    /// a success that stores nothing (OTLP specification, "Full Success").
-    pub(super) async fn store(&self, signal: Signal, received: Received) -> Result<(), Refusal> {
+    /// a success that stores nothing (OTLP specification, "Full Success"), whatever else is in it: nobody could count
+    /// or deliver it.
+    pub(super) async fn store(&self, signal: Signal, received: Received, request: &InFlight) -> Result<(), Refusal> {
+        let _at_work = request.at_work();
         // Of a compressed body the message needs memory of its own.
         let message = if received.encoding.is_identity() {
             None
@@ -116,6 +184,7 @@ impl Receive {
             let until = std::time::Instant::now() + self.limits.room_timeout;
             self.intake.append_when_room(signal, &message.into(), items, until)?.durable().await?;
         }
+        request.stored();
         Ok(())
     }
 
@@ -124,8 +193,7 @@ impl Receive {
         &self,
         work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let _processor = self.admission.processor().await;
-        tokio::task::spawn_blocking(work).await.unwrap_or(Err(Refusal::Panicked))
+        self.admission.processor().await.work(work).await.unwrap_or(Err(Refusal::Panicked))
     }
 
     /// From a body as it came to a valid request in protobuf, its items counted.
@@ -166,55 +234,3 @@ impl Receive {
 
 /// A request that may be stored: its items, its bytes, and the memory that they take.
 type Opened = (u32, Vec<u8>, Permit);
-
-/// A body that is being read.
-#[derive(Debug)]
-pub(super) struct BodyReader {
-    body: Incoming,
-    patience: Duration,
-    /// Set when the first piece is asked for: who waits for memory before is not slow.
-    deadline: Option<Instant>,
-}
-
-impl BodyReader {
-    pub(super) fn new(body: Incoming, patience: Duration) -> Self {
-        Self { body, patience, deadline: None }
-    }
-
-    /// The length that the sender announced; 0 when it did not.
-    pub(super) fn announced(&self) -> usize {
-        usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX)
-    }
-
-    /// Reads on and forgets, so that a sender who has not finished yet comes to read the answer: closing the
-    /// connection in its face would often lose it.
-    pub(super) async fn discard(&mut self) {
-        let soon = Instant::now() + DISCARD_TIMEOUT;
-        self.deadline = Some(self.deadline.map_or(soon, |deadline| deadline.min(soon)));
-        let mut left = MAX_DISCARD;
-        while let Ok(Some(data)) = self.next().await
-            && left > data.len()
-        {
-            left -= data.len();
-        }
-    }
-
-    /// The next piece of data; `None` at the end. Trailers are of no use here.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        loop {
-            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
-            let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.patience);
-            let Ok(frame) = timeout_at(deadline, frame).await else {
-                return Err(Refusal::Slow(self.patience));
-            };
-            match frame.transpose().map_err(Refusal::Broken)? {
-                None => return Ok(None),
-                Some(frame) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
-            }
-        }
-    }
-}

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::otlp::{Malformed, Signal};
+use crate::receivers::Reason;
 use crate::spool;
 
 /// Why a request is not stored. The sender keeps it.
@@ -28,13 +29,15 @@ pub(super) enum Refusal {
     Ratio { limit: usize },
     #[error("no pipeline takes {0}: add this receiver to one of {0} under service.pipelines")]
     NoPipeline(Signal),
-    /// The memory for requests in flight is taken.
-    #[error("too many bytes are in flight; send again later")]
+    /// The memory for requests in flight is taken, or the places for those on their way.
+    #[error("too much is in flight; send again later")]
     Busy,
     #[error("too many passwords are being checked; send again later")]
     BusyWithPasswords,
-    #[error("the body did not arrive within {} s", .0.as_secs())]
+    #[error("the body did not go on: neither its rest nor 64 KiB of it came within {} s; send it again", .0.as_secs())]
     Slow(Duration),
+    #[error("the body came more slowly than 64 KiB a second while others waited for its memory; send it again")]
+    GaveWay,
     #[error("the body ended early: {0}")]
     Broken(hyper::Error),
     #[error("{0}")]
@@ -58,10 +61,8 @@ pub(super) enum Class {
     Busy(Duration),
     /// As `Busy`: a log has no room.
     Full(Duration),
-    /// As `Busy`, for a passing state of the receiver.
+    /// As `Busy`, for a passing state of the receiver or of the way to it.
     Unavailable(Duration),
-    /// It came too slowly or not whole.
-    Timeout,
 }
 
 /// The delay asked for where the log names none.
@@ -75,13 +76,29 @@ impl Refusal {
             Self::TooLarge { .. } | Self::Ratio { .. } => Class::TooLarge,
             Self::NoPipeline(_) => Class::NoPipeline,
             Self::Busy | Self::BusyWithPasswords => Class::Busy(RETRY_AFTER),
-            Self::Slow(_) | Self::Broken(_) => Class::Timeout,
-            Self::Panicked => Class::Unavailable(RETRY_AFTER),
+            // No 408 over HTTP: the specification has clients send again after 429, 502, 503 and 504 alone.
+            Self::Slow(_) | Self::GaveWay | Self::Broken(_) | Self::Panicked => Class::Unavailable(RETRY_AFTER),
             Self::Log(error) if error.is_too_large() => Class::TooLarge,
             Self::Log(error) => {
                 let after = error.retry_after().unwrap_or(RETRY_AFTER);
                 if error.is_full() { Class::Full(after) } else { Class::Unavailable(after) }
             }
+        }
+    }
+
+    /// As what it is counted.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Slow(_) | Self::GaveWay => Reason::Slow,
+            Self::Broken(_) => Reason::Broken,
+            other => match other.class() {
+                Class::BadData => Reason::Malformed,
+                Class::TooLarge | Class::HeadTooLarge => Reason::TooLarge,
+                Class::NoPipeline => Reason::NoPipeline,
+                Class::Busy(_) => Reason::Busy,
+                Class::Full(_) => Reason::Full,
+                Class::Unavailable(_) => Reason::Unavailable,
+            },
         }
     }
 }

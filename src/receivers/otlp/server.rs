@@ -19,6 +19,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::idle::InFlight;
 use super::listener::{Listener, Stream};
 use super::places::{Place, Places};
 use super::reply::Reply;
@@ -26,7 +27,8 @@ use super::settings::Limits;
 use crate::listen::tls::Certificates;
 
 /// What a peer may send ahead of being read, in bytes. The connection's window holds those of all its streams: requests
-/// that wait for memory must not keep the bodies of admitted ones from arriving.
+/// that wait for memory must not keep the bodies of admitted ones from arriving. What is held so is bounded by the
+/// places of [`super::arrivals`]: who has none is refused at once, and what he sends thrown away.
 const STREAM_WINDOW: u32 = 64 << 10;
 /// An HTTP/2 peer that is silent is asked whether it is there, and left when it does not answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
@@ -49,7 +51,7 @@ impl Server {
     /// Serves connections until `stop` completes, then finishes the requests that are in flight.
     pub(super) async fn serve<H, F>(self, handler: H, stop: impl Future<Output = ()>)
     where
-        H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, InFlight) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Reply>> + Send + 'static,
     {
         let Self { listener, tls, limits } = self;
@@ -100,7 +102,7 @@ struct Terms {
 impl Terms {
     async fn connection<H, F>(mut self, stream: Stream, place: Place, acceptor: Option<TlsAcceptor>, handler: H)
     where
-        H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, InFlight) -> F + Send + Sync + 'static,
         F: Future<Output = Response<Reply>> + Send + 'static,
     {
         let Some(acceptor) = acceptor else { return self.serve(stream, &place, handler).await };
@@ -124,20 +126,15 @@ impl Terms {
     async fn serve<I, H, F>(mut self, stream: I, place: &Place, handler: H)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, InFlight) -> F + Send + Sync + 'static,
         F: Future<Output = Response<Reply>> + Send + 'static,
     {
         let activity = &place.activity;
         let service = {
             let activity = Arc::clone(activity);
             service_fn(move |request: Request<Incoming>| {
-                let answer = handler(request);
-                let request_in_flight = activity.begin();
-                async move {
-                    let answer = answer.await;
-                    drop(request_in_flight);
-                    Ok::<_, Infallible>(answer)
-                }
+                let answer = handler(request, activity.begin());
+                async move { Ok::<_, Infallible>(answer.await) }
             })
         };
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
@@ -167,11 +164,9 @@ fn told(ended: Result<Result<(), Box<dyn Error + Send + Sync>>, Elapsed>) {
 /// OTLP over HTTP to it can be told.
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size((4 * limits.max_header_bytes as usize).max(MIN_BUFFER));
+    // Heads have no timer of hyper's: it would run between requests too. Who does not finish his is idle.
+    let largest_head = (4 * limits.max_header_bytes as usize).max(MIN_BUFFER);
+    builder.http1().header_read_timeout(None).max_buf_size(largest_head);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -78,13 +78,13 @@ pub struct Limits {
     pub max_header_bytes: u32,
     /// `handshake_timeout` of TLS. Default 10 s.
     pub handshake_timeout: Duration,
-    /// `header_timeout`: how long the head of an HTTP/1 request may take. Default 60 s.
+    /// `header_timeout`: how long the first head on a connection may take; later ones, `idle_timeout`. Default 60 s.
     pub header_timeout: Duration,
-    /// `body_timeout`: how long a body may take to arrive. Default 30 s.
+    /// `body_timeout`: how long each 64 KiB of a body may take to arrive. Default 30 s.
     pub body_timeout: Duration,
     /// `idle_timeout`: a connection without a request for this long is closed. Default 5 min.
     pub idle_timeout: Duration,
-    /// `admission_timeout`: how long a request may wait for memory; then it is sent away. Default 10 s.
+    /// `admission_timeout`: how long a request may wait to be read, and for memory; then it is sent away. Default 10 s.
     pub admission_timeout: Duration,
     /// `room_timeout`: how long one may wait for room in a log whose senders wait (`block_on_overflow`). A sender that
     /// gives up before is noticed at once; this ends those that vanished without a word. Default 5 min.

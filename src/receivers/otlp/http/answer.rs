@@ -8,6 +8,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use super::{Format, JSON, PROTOBUF, Rejection, Reply};
+use crate::receivers::Reason;
 use crate::receivers::otlp::inflate;
 use crate::receivers::otlp::refusal::{self, Class, Refusal};
 
@@ -20,37 +21,57 @@ pub(super) fn success(format: Format) -> Response<Reply> {
 }
 
 impl Rejection {
-    pub(super) fn answer(&self, format: Format) -> Response<Reply> {
+    /// As what it is counted.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Denied(_) => Reason::Unauthenticated,
+            Self::Refusal(refusal) => refusal.reason(),
+            Self::Grpc | Self::Path(_) | Self::Method | Self::ContentType(_) | Self::ContentEncoding(_) => {
+                Reason::Unsupported
+            }
+        }
+    }
+
+    /// What is wrong, for people.
+    pub(super) fn message(&self) -> String {
         match self {
             Self::Grpc => {
-                let message = "this port speaks OTLP over HTTP; OTLP over gRPC has a port of its own, 4317 by default";
-                Status::unimplemented(message).into_http()
+                "this port speaks OTLP over HTTP; OTLP over gRPC has a port of its own, 4317 by default".to_owned()
             }
+            Self::Denied(denied) => denied.message.clone(),
+            Self::Path(path) => {
+                format!("no such path: {path}; OTLP is taken at /v1/logs, /v1/traces and /v1/metrics")
+            }
+            Self::Method => "use POST".to_owned(),
+            Self::ContentType(other) if other.is_empty() => format!("no Content-Type: send {PROTOBUF} or {JSON}"),
+            Self::ContentType(other) => format!("Content-Type {other} is not supported: send {PROTOBUF} or {JSON}"),
+            Self::ContentEncoding(other) => {
+                format!("Content-Encoding {other} is not supported: use one of {}", inflate::ACCEPTED)
+            }
+            Self::Refusal(refusal) => refusal.to_string(),
+        }
+    }
+
+    pub(super) fn answer(&self, format: Format) -> Response<Reply> {
+        let message = self.message();
+        let status = |code, rpc| status(code, rpc, &message, format);
+        match self {
+            Self::Grpc => Status::unimplemented(message).into_http(),
             Self::Denied(denied) => {
-                let response = status(StatusCode::UNAUTHORIZED, Code::Unauthenticated, &denied.message, format);
+                let response = status(StatusCode::UNAUTHORIZED, Code::Unauthenticated);
                 match denied.challenge.parse() {
                     Ok(challenge) => with(response, header::WWW_AUTHENTICATE, challenge),
                     Err(_) => response,
                 }
             }
-            Self::Path(path) => {
-                let message = format!("no such path: {path}; OTLP is taken at /v1/logs, /v1/traces and /v1/metrics");
-                status(StatusCode::NOT_FOUND, Code::NotFound, &message, format)
-            }
+            Self::Path(_) => status(StatusCode::NOT_FOUND, Code::NotFound),
             Self::Method => {
-                let response = status(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, "use POST", format);
+                let response = status(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented);
                 with(response, header::ALLOW, HeaderValue::from_static("POST"))
             }
-            Self::ContentType(other) => {
-                let message = match other.as_str() {
-                    "" => format!("no Content-Type: send {PROTOBUF} or {JSON}"),
-                    other => format!("Content-Type {other} is not supported: send {PROTOBUF} or {JSON}"),
-                };
-                status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, &message, format)
-            }
-            Self::ContentEncoding(other) => {
-                let message = format!("Content-Encoding {other} is not supported: use one of {}", inflate::ACCEPTED);
-                let response = status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, &message, format);
+            Self::ContentType(_) => status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
+            Self::ContentEncoding(_) => {
+                let response = status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument);
                 with(response, header::ACCEPT_ENCODING, HeaderValue::from_static(inflate::ACCEPTED))
             }
             Self::Refusal(refusal) => refuse(refusal, format),
@@ -67,7 +88,6 @@ fn refuse(refusal: &Refusal, format: Format) -> Response<Reply> {
         }
         Class::TooLarge => status(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, &message, format),
         Class::NoPipeline => status(StatusCode::NOT_FOUND, Code::Unimplemented, &message, format),
-        Class::Timeout => status(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, &message, format),
         Class::Busy(after) => {
             let response = status(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, &message, format);
             retry_after(response, after)

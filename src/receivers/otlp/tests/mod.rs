@@ -6,5 +6,6 @@ mod ends;
 mod json;
 mod lab;
 mod refused;
+mod slow;
 mod taken;
 mod tls;

@@ -9,6 +9,7 @@ use tonic_types::StatusExt as _;
 use super::lab::{Lab, PROTOBUF, grpc, gzip, logs, message, raw, traces};
 use crate::otlp::Signal;
 use crate::receivers::otlp::Admission;
+use crate::receivers::{Protocol, Reason};
 use crate::spool::Options;
 
 #[tokio::test]
@@ -115,4 +116,26 @@ async fn broken_framing_is_refused_and_the_connection_lives_on() {
     );
     assert_eq!(grpc(lab.grpc, path, good).await.code(), Code::Ok);
     assert_eq!(lab.stored(Signal::Logs).len(), 1);
+}
+
+#[tokio::test]
+async fn every_refused_request_is_counted_by_its_reason() {
+    let lab = Lab::with(&[Signal::Logs], Options::default().log, Admission::default());
+    let path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    lab.post_protobuf(&[0xff]).await;
+    lab.post("/v1/no", PROTOBUF, &[]).await;
+    lab.post("/v1/traces", PROTOBUF, &[]).await;
+    lab.post("/v1/logs", &format!("{PROTOBUF}X: {}\r\n", "x".repeat(20 << 10)), &[]).await;
+    grpc(lab.grpc, path, message(&[0xff])).await;
+    grpc(lab.grpc, "/no/such", vec![]).await;
+    grpc(lab.grpc, path, vec![0, 0xff, 0xff, 0xff, 0xff]).await;
+    raw(lab.grpc, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec()).await;
+    lab.post_protobuf(&logs(1, "a").encode_to_vec()).await;
+    let counted = |protocol| {
+        let counts = Reason::ALL.iter().map(|reason| (reason.name(), lab.intake.refusals().count(protocol, *reason)));
+        counts.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+    };
+    let http = [("too_large", 1), ("malformed", 1), ("no_pipeline", 1), ("unsupported", 1)];
+    assert_eq!(counted(Protocol::Http), http);
+    assert_eq!(counted(Protocol::Grpc), [("too_large", 1), ("malformed", 1), ("unsupported", 2)]);
 }
