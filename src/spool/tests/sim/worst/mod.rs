@@ -31,7 +31,8 @@ use crate::spool::segment::Segment;
 use crate::spool::stream::Source as _;
 use crate::spool::worker::Runner;
 use crate::spool::{
-    Cursor, DeadLetter, Durability, From, Log, LogOptions, OnFull, Options, Reader, Spool, names, recovery,
+    Cursor, DeadLetter, Durability, From, Log, LogOptions, Need, OnFull, Options, Reader, Spool, Start, names,
+    recovery,
 };
 
 /// A machine, and the process on it, if it runs.
