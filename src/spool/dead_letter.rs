@@ -23,7 +23,7 @@ use super::{DeadLetter, Durability, Error, Frame, Log, LogOptions, Need, OnFull,
 /// The largest segment of dead letters, in bytes.
 const MAX_SEGMENT: u64 = 1 << 20;
 /// The smallest cap: four of the smallest segments, and the cursor.
-const MIN_CAP: u64 = (256 << 10) + FILE_LEN;
+pub(crate) const MIN_CAP: u64 = (256 << 10) + FILE_LEN;
 /// Guaranteed at most to the dead letters of a log, however full the directory is.
 const GUARANTEED: u64 = 4 << 20;
 /// The cursor of every log of dead letters.

@@ -39,7 +39,7 @@ fn rule_10_a_file_is_written_again_only_when_its_old_name_is_durably_gone() {
     machine.spool().turn_housekeeper();
     machine.moments(&[]);
     append_by_hand(&log, 30..50, 6000);
-    for moment in machine.moments(&CHANGES) {
+    for moment in machine.moments(CHANGES) {
         let mut image = machine.cut(&moment.tree, Left::Nothing);
         image.start();
         let damage = image.reader().verify(&mut |_, _| {}).unwrap().logs.remove(0).damage;

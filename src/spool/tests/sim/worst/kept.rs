@@ -139,7 +139,7 @@ fn rule_20_what_a_killed_opening_left_undone_the_next_one_does() {
     drop(cursor(&log, "c"));
     append_by_hand(&log, 0..1, 100);
     first.kill();
-    for moment in first.moments(&CHANGES) {
+    for moment in first.moments(CHANGES) {
         let mut next = first.killed(&moment.tree);
         drop(cursor(&next.start(), "c"));
         next.lose_power(Left::Nothing);
