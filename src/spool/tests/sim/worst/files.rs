@@ -171,3 +171,27 @@ fn rule_11_on_a_full_disk_a_file_goes_if_a_write_takes_new_blocks_for_old_ones()
     assert_eq!(segments(&log).last().unwrap().id, newest.id);
     assert!(log.0.account.bytes() <= before - newest.size(), "a file went");
 }
+
+/// Of a file that is used again more may be left than a mark needs, or less: zeros of our own, which nobody lost.
+#[test]
+fn rule_21_what_is_too_short_for_a_frame_is_told_only_if_it_begins_as_one() {
+    for left in [8, 48, 72, 80, 160] {
+        let mut machine = Machine::new(|o| o.log.retain_size = 0);
+        let log = machine.start();
+        let mut c = cursor(&log, "c");
+        append_by_hand(&log, 0..30, 6000);
+        deliver(&mut c);
+        machine.spool().turn_housekeeper();
+        let end_and_size = || (log.0.view.front().visible.end, segments(&log).pop().unwrap().size());
+        let mut numbers = 30..;
+        let mut append = |bytes| drop(numbers.next().map(|n| append_by_hand(&log, n..n + 1, bytes)));
+        while end_and_size().0 == end_and_size().1 {
+            append(6000);
+        }
+        let (end, size) = end_and_size();
+        append((size - left - end - frame::HEADER_LEN - 4) as usize);
+        assert_eq!(end_and_size(), (size - left, size));
+        machine.kill();
+        assert_eq!(machine.start().opening().cuts, [], "{left}");
+    }
+}
