@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::plan::{LogPlan, Plan};
+use super::plan::{LogPlan, Plan, SEGMENT};
 use super::story::{DIR, Story};
 use crate::spool::dead_letter::MIN_CAP;
+use crate::spool::format::cursor::FILE_LEN;
 
 /// Bytes below a directory.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,5 +58,7 @@ fn caps(plan: &Plan) -> BTreeMap<PathBuf, u64> {
         [("logs", cap), ("dead", (cap / 10).max(MIN_CAP))]
             .map(|(kind, cap)| (Path::new(DIR).join(kind).join(log.name), cap))
     };
-    plan.logs.iter().flat_map(of_log).chain([(PathBuf::from(DIR), whole)]).collect()
+    // In a directory so small, what stands ready for dead letters is more than their part.
+    let ready = (SEGMENT + FILE_LEN).saturating_sub(whole / 16) * plan.logs.len() as u64;
+    plan.logs.iter().flat_map(of_log).chain([(PathBuf::from(DIR), whole + ready)]).collect()
 }
