@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::check::check_image;
 use super::disk::{CHANGES, Call};
 use super::plan::Plan;
-use super::recorder::Moment;
+use super::recorder::{Moment, NAMES};
 use super::script;
 use super::story::Story;
 use super::trouble::{Strike, Trouble, Troubles};
@@ -24,8 +24,8 @@ const TOO_MANY: u64 = 10_000;
 /// Others are never interrupted or short, or are made again where they are made.
 const INTERRUPTED: &[Call] = &[Call::Read, Call::Write];
 
-/// All but the removing of files. What could be neither finished nor removed is left to the next opening, under a name
-/// that says it is a segment.
+/// All but the removing of files: a segment that can be neither finished nor removed is found by a later opening, and
+/// what went before it is then taken for damage. A known fault.
 const BUT_REMOVE: &[Call] = &[
     Call::MakeDir,
     Call::List,
@@ -119,6 +119,23 @@ fn until_clean(plan: &Arc<Plan>, fault: &Fault, stride: u64) -> u64 {
         }
     });
     parts.into_iter().min().unwrap_or(0)
+}
+
+#[test]
+fn the_run_does_to_a_disk_what_a_log_does() {
+    let mut story = Story::new(script::plan(), true);
+    script::play(&mut story);
+    let moments = story.take_moments();
+    let count = |call: Call, part: &str| {
+        moments.iter().filter(|m| m.after.0 == call && m.after.1.to_string_lossy().contains(part)).count()
+    };
+    let [segment, spare] = ["seg-", "spare-"].map(|kind| format!("logs/{}/{kind}", NAMES[0]));
+    let (made, kept) = (count(Call::Create, &spare), count(Call::Rename, &spare));
+    assert!(made > 1 && kept > 0, "{made} files are made, {kept} kept");
+    assert!(count(Call::Rename, &segment) > made, "and used again");
+    assert!(count(Call::Remove, "/seg-") > 0, "others go");
+    assert!(count(Call::Rename, "dead/a/seg-") > 0, "a letter is parked");
+    assert!(story.seen.letters > 0 && story.recorder.model().logs.iter().all(|log| !log.answered.is_empty()));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::recorder::NAMES;
 use super::story::Story;
 use crate::spool::{Durability, Error, Log, LogOptions, Need, OnFull, Options};
 
-/// A third of a segment: each group crosses into the next one.
-const LARGE: usize = 20_000;
+/// Four fill a segment far enough that its file is used again; a group crosses into the next.
+const LARGE: usize = 12_000;
 
 pub(crate) fn plan() -> Arc<Plan> {
     let log = |name, durability, on_full| LogPlan {
@@ -67,7 +67,7 @@ pub(crate) fn play(story: &mut Story) {
 }
 
 fn append(story: &mut Story, at: usize) {
-    for length in [LARGE, LARGE, LARGE, 300] {
+    for length in [LARGE, LARGE, LARGE, LARGE, 300] {
         story.append_one_of(at, length);
     }
     story.turn();
