@@ -23,7 +23,7 @@ use super::{DeadLetter, Durability, Error, Frame, Log, LogOptions, Need, OnFull,
 /// The largest segment of dead letters, in bytes.
 const MAX_SEGMENT: u64 = 1 << 20;
 /// The smallest cap: four of the smallest segments, and the cursor.
-const MIN_CAP: u64 = (256 << 10) + FILE_LEN;
+pub(crate) const MIN_CAP: u64 = (256 << 10) + FILE_LEN;
 /// Guaranteed at most to the dead letters of a log, however full the directory is.
 const GUARANTEED: u64 = 4 << 20;
 /// The cursor of every log of dead letters.
@@ -128,9 +128,9 @@ impl LogCore {
     pub(crate) fn reserve_for_dead_letters(&self, pause: &dyn Fn() -> bool) -> Result<(), Error> {
         let dir = &self.dead.dir;
         let files = recovery::list(&self.env, dir)?;
-        let is_there = lock(&self.dead.open).is_some() || !files.segments.is_empty();
         let size = self.dead.segment_size();
-        if is_there {
+        self.count_unopened(&files);
+        if lock(&self.dead.open).is_some() || !files.segments.is_empty() {
             return Ok(());
         }
         self.reserve_keeper()?;
@@ -164,6 +164,15 @@ impl LogCore {
             self.env.sync_dir_and_its_name(dir)?;
         }
         Ok(())
+    }
+
+    /// What an earlier run left takes room, whether or not anybody opens it in this one.
+    fn count_unopened(&self, files: &recovery::Files) {
+        let open = lock(&self.dead.open);
+        let stored: u64 = files.segments.values().chain(files.spares.iter().map(|(_, size)| size)).sum();
+        if open.is_none() && stored > 0 {
+            self.dead.account.set(stored + FILE_LEN);
+        }
     }
 
     /// Makes the file of the cursor that a log has whose every letter is still to come.

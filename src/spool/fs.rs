@@ -235,7 +235,9 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::fsync(File::open(path)?)?)
+        let dir = File::open(path)?;
+        // As std does for files.
+        Ok(rustix::io::retry_on_intr(|| rustix::fs::fsync(&dir))?)
     }
 
     fn volume(&self, path: &Path) -> io::Result<Volume> {

@@ -137,9 +137,12 @@ step_kill() {
 
 # Some 1,500 images a story.
 step_crash_images() {
-    local stories=80
-    [ -z "${TIDEGATE_LONG:-}" ] || stories=7000
-    CRASH_STORIES=${CRASH_STORIES:-$stories} log_tests spool::tests::sim::crashes
+    if [ -n "${TIDEGATE_LONG:-}" ]; then
+        tests/crash_images/run || return
+    else
+        CRASH_STORIES=${CRASH_STORIES:-80} CRASH_FULL_STORIES=10 log_tests spool::tests::sim::{crashes,full} || return
+    fi
+    CRASH_LASTING_STRIDE=1 log_tests spool::tests::sim::each_call
 }
 
 step_teeth() { tests/teeth/run "${CHECK[@]}"; }

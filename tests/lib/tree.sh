@@ -6,3 +6,6 @@ copy_tree() {
     mkdir -p "$1"
     git ls-files -z --cached --others --exclude-standard | tar --null -T - -c | tar -x -m -C "$1"
 }
+
+# tree_hash DIRECTORY: of all that the log's tests are built from.
+tree_hash() { (cd "$1" && find Cargo.toml Cargo.lock FORMAT.md src -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16); }

@@ -92,10 +92,10 @@ impl Store {
         let file = match std::mem::replace(&mut self.file, Held::Failed) {
             Held::Sound(file) => self.update(file, &bytes, slot.generation)?,
             Held::Failed => self.replace(env, &bytes, slot.generation)?,
-            Held::Unknown => match self.replace(env, &bytes, slot.generation) {
+            Held::Unknown => match self.renew(env, &bytes, slot.generation) {
                 // A full disk keeps no agent from starting: the file that is there needs no room.
                 Err(e) if e.io_error().is_some_and(is_no_space) => self.reuse(env, &bytes, slot.generation).ok_or(e)?,
-                replaced => replaced?,
+                renewed => self.named(env, renewed?)?,
             },
         };
         self.file = Held::Sound(file);
@@ -115,9 +115,15 @@ impl Store {
         file.size().is_ok_and(|size| size >= FILE_LEN).then(|| self.update(file, slot, generation).ok())?
     }
 
-    /// Makes a whole new file beside the old one and puts it in its place. Its space is taken now, so that later
-    /// updates need none.
+    /// Durably puts a whole new file in the place of the old one.
     fn replace(&self, env: &Env, slot: &[u8], generation: u64) -> Result<Arc<dyn DiskFile>, Error> {
+        let file = self.renew(env, slot, generation)?;
+        self.named(env, file)
+    }
+
+    /// Makes a whole new file beside the old one and puts it in its place. Its space is taken now, so that later
+    /// updates need none. After an error the old one is there as it was.
+    fn renew(&self, env: &Env, slot: &[u8], generation: u64) -> Result<Arc<dyn DiskFile>, Error> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let new = self.path.with_file_name(format!("~{name}"));
         match env.remove(&new) {
@@ -125,7 +131,11 @@ impl Store {
             _ => {}
         }
         // What of it is there on a full disk is only in the way.
-        let file = self.make(env, &new, slot, generation).inspect_err(|_| drop(env.remove(&new)))?;
+        self.make(env, &new, slot, generation).inspect_err(|_| drop(env.remove(&new)))
+    }
+
+    /// A new file whose name is durable.
+    fn named(&self, env: &Env, file: Arc<dyn DiskFile>) -> Result<Arc<dyn DiskFile>, Error> {
         if let Some(dir) = self.path.parent() {
             // The name itself: else the old file could be back after a crash.
             env.sync_dir(dir)?;

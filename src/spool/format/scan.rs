@@ -21,7 +21,12 @@ pub(crate) enum Step {
 pub(crate) fn step(bytes: &[u8], seed: Seed, offset: u64, end: u64) -> Step {
     let room = end.saturating_sub(offset);
     if room < frame::frame_len(0) {
-        return Step::Nothing(Fault::Short);
+        // The end of a file that was used again, unless a frame was cut there.
+        return match bytes.get(..frame::MAGIC.len().min(room as usize)) {
+            None => Step::More(room),
+            Some(start) if frame::MAGIC.starts_with(start) => Step::Nothing(Fault::Short),
+            Some(_) => Step::Nothing(Fault::Magic),
+        };
     }
     let header = match FrameHeader::decode(bytes, seed, offset) {
         Ok(header) => header,

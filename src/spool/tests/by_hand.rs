@@ -349,7 +349,7 @@ fn what_is_pending_is_as_old_as_its_oldest_frame() {
 }
 
 #[test]
-fn rule_12_what_every_cursor_passed_is_kept_for_retain_age_and_no_longer() {
+fn rule_11_what_every_cursor_passed_is_kept_for_retain_age_and_no_longer() {
     let mut bench = Bench::with(|o| o.log.retain_age = HOUR);
     let (spool, clock) = by_hand(&mut bench, Durability::Sync);
     let log = spool.log("log").unwrap();

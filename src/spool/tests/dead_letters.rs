@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::spool::DeadLetter;
+use crate::spool::env::Env;
+use crate::spool::worker::Runner;
 
 #[test]
 fn rule_17_a_dead_letter_is_durable_and_comes_back_whole() {
@@ -107,6 +109,22 @@ fn rule_17_letters_that_their_full_log_drops_are_counted_and_told() {
     assert_eq!(bench.open().losses().unwrap(), [], "that it was told is durable");
     let verification = bench.reader().verify(&mut |_, _| {}).unwrap();
     assert!(verification.logs.iter().all(|log| log.ledger_closes), "{verification:?}");
+}
+
+#[test]
+fn rule_17_letters_of_an_earlier_run_take_room_before_anybody_opens_them() {
+    let mut bench = Bench::with(|o| o.max_size = Some(4 << 20));
+    let log = bench.log();
+    // More than what is guaranteed to them.
+    append(&log.dead_letters().unwrap(), 0..30, 10_000);
+    drop(log);
+    bench.spool.take().unwrap().close().unwrap();
+    let spool = bench.open_on(Env { runner: Runner::Hand, ..Env::real() });
+    let log = spool.log("log").unwrap();
+    log.0.reserve_for_dead_letters(&|| true).unwrap();
+    let room = log.0.space.room(&log.0.account);
+    log.dead_letters().unwrap();
+    assert_eq!(log.0.space.room(&log.0.account), room, "opening them changes nothing");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
@@ -45,6 +45,55 @@ pub(crate) struct Fault {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FaultDisk {
     state: Arc<Mutex<State>>,
+    gate: Arc<Gate>,
+}
+
+/// Where syncs wait.
+#[derive(Debug, Default)]
+struct Gate {
+    held: Mutex<Held>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    is_shut: bool,
+    waiting: usize,
+    let_through: usize,
+}
+
+/// Syncs that wait.
+pub(crate) struct HeldSyncs(Arc<Gate>);
+
+impl HeldSyncs {
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.0.held).waiting
+    }
+
+    /// Lets one through.
+    pub(crate) fn let_one_through(&self) {
+        lock(&self.0.held).let_through += 1;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for HeldSyncs {
+    fn drop(&mut self) {
+        lock(&self.0.held).is_shut = false;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut held = lock(&self.held);
+        held.waiting += 1;
+        while held.is_shut && held.let_through == 0 {
+            held = self.changed.wait(held).unwrap_or_else(PoisonError::into_inner);
+        }
+        held.waiting -= 1;
+        held.let_through = held.let_through.saturating_sub(1);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +105,8 @@ struct State {
     kept_count: u64,
     /// Names that were changed, oldest first, whose directory was not synced since.
     names: Vec<NameChange>,
+    /// What the file system says that it is, if not what it is.
+    volume: Option<Volume>,
 }
 
 #[derive(Debug)]
@@ -125,6 +176,17 @@ const BLOCK: usize = 4096;
 impl FaultDisk {
     pub(crate) fn add(&self, fault: Fault) {
         lock(&self.state).faults.push(fault);
+    }
+
+    /// Another kind of file system.
+    pub(crate) fn is_on(&self, volume: Volume) {
+        lock(&self.state).volume = Some(volume);
+    }
+
+    /// Syncs of files wait from now on, until they are let through or what this answers is gone.
+    pub(crate) fn hold_syncs(&self) -> HeldSyncs {
+        lock(&self.gate.held).is_shut = true;
+        HeldSyncs(self.gate.clone())
     }
 
     /// Every call from now on succeeds.
@@ -252,7 +314,7 @@ impl Disk for FaultDisk {
         durable.iter().try_for_each(NameChange::settle)
     }
     fn volume(&self, path: &Path) -> io::Result<Volume> {
-        RealDisk.volume(path)
+        lock(&self.state).volume.map_or_else(|| RealDisk.volume(path), Ok)
     }
 }
 
@@ -278,6 +340,7 @@ impl FaultFile {
     }
 
     fn sync(&self, call: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        self.disk.gate.pass();
         let result = self.call(Op::Sync);
         let mut undo = lock(&self.file.undo);
         match result {

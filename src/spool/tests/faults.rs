@@ -7,28 +7,41 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::fault_disk::{Fault, FaultDisk, Op};
+use super::sim::SimClock;
 use super::*;
+use crate::spool::clock::{Clock, RealClock};
 use crate::spool::env::Env;
 use crate::spool::worker::Runner;
 use crate::spool::{DeadLetter, Durability, Error, OnFull};
 
 struct Faulty {
     disk: FaultDisk,
+    clock: Arc<dyn Clock>,
     bench: Bench,
 }
 
 impl Faulty {
     fn new(change: impl FnOnce(&mut Options)) -> Self {
+        Self::under(Arc::new(RealClock), change)
+    }
+
+    /// Time stands still: no quiet moment passes, and no mark is written that meets a fault in a frame's place.
+    fn at_rest(change: impl FnOnce(&mut Options)) -> Self {
+        Self::under(Arc::new(SimClock::new(0)), change)
+    }
+
+    fn under(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Options)) -> Self {
         let mut bench = Bench::with(change);
         drop(bench.spool.take());
-        let mut faulty = Self { disk: FaultDisk::default(), bench };
+        let mut faulty = Self { disk: FaultDisk::default(), clock, bench };
         faulty.open();
         faulty
     }
 
     fn open(&mut self) -> Log {
         let disk = Arc::new(self.disk.clone());
-        self.bench.spool = Some(self.bench.open_on(Env { disk, ..Env::real() }));
+        let clock = self.clock.clone();
+        self.bench.spool = Some(self.bench.open_on(Env { disk, clock, ..Env::real() }));
         self.bench.log()
     }
 
@@ -340,7 +353,7 @@ fn rule_11_on_a_full_disk_the_oldest_goes_as_at_the_cap() {
         // Of a log that drops its oldest: what nobody delivered. Of one that rejects: what is kept of the delivered.
         for on_full in [OnFull::DropOldest, OnFull::Reject] {
             for op in [Op::Write, Op::Create] {
-                let faulty = Faulty::new(|o| o.log.on_full = on_full);
+                let faulty = Faulty::at_rest(|o| o.log.on_full = on_full);
                 let log = faulty.bench.log();
                 let mut c = cursor(&log, "c");
                 append(&log, 0..100, 4000);

@@ -2,11 +2,13 @@
 
 mod basics;
 mod by_hand;
+mod commands;
 mod damage;
 mod dead_letters;
 mod fault_disk;
 mod faults;
 mod flips;
+mod group;
 mod kill;
 mod ledger;
 mod limit;
@@ -122,10 +124,8 @@ pub(crate) fn on_all_processors<T: Send>(work: impl Fn(usize, usize) -> T + Sync
 
 /// A payload that says which it is, of about this many bytes.
 pub(crate) fn payload(number: u64, bytes: usize) -> Bytes {
-    let mut text = format!("{number:016}").into_bytes();
-    let fill = (number as u8) | 1;
-    text.resize(bytes.max(16), fill);
-    text.into()
+    let fill = vec![(number as u8) | 1; bytes.saturating_sub(16)];
+    [format!("{number:016}").into_bytes(), fill].concat().into()
 }
 
 /// The number in a payload, which must be whole.

@@ -1,10 +1,14 @@
 //! Rules 3, 11 and 12: full logs, retention, recycling; handles and files.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::fault_disk::FaultDisk;
 use super::*;
 use crate::spool::OnFull;
+use crate::spool::env::Env;
 use crate::spool::files::Files;
+use crate::spool::fs::Volume;
 
 #[test]
 fn rule_11_a_full_log_rejects_and_takes_again_what_a_cursor_freed() {
@@ -220,6 +224,21 @@ fn rule_22_one_owner_and_private_files() {
     std::fs::remove_file(&link).unwrap();
     assert!(refused.is_err(), "a link is not a data directory");
     bench.open();
+}
+
+#[test]
+fn rule_22_a_network_file_system_is_refused_unless_it_is_allowed() {
+    let mut bench = Bench::new();
+    drop(bench.spool.take());
+    let disk = FaultDisk::default();
+    disk.is_on(Volume { total: 1 << 40, available: 1 << 40, network: Some("nfs"), copy_on_write: false });
+    let open = |allow_network_fs| {
+        let env = Env { disk: Arc::new(disk.clone()), ..Env::real() };
+        Spool::open_on(env, bench.path(), Options { allow_network_fs, ..bench.options.clone() })
+    };
+    let error = open(false).unwrap_err().to_string();
+    assert!(error.contains("nfs") && error.contains("allow_network_fs"), "{error}");
+    append(&open(true).unwrap().log("log").unwrap(), 0..1, 10);
 }
 
 #[test]

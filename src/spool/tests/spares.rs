@@ -8,6 +8,7 @@ use super::fault_disk::{Fault, FaultDisk, Op};
 use super::*;
 use crate::spool::OnFull;
 use crate::spool::env::Env;
+use crate::spool::fs::Volume;
 use crate::spool::reclaim::Purpose;
 use crate::spool::worker::Runner;
 
@@ -150,4 +151,18 @@ fn rule_3_filling_a_spare_ends_with_a_whole_file_or_none() {
     assert_eq!((spares(&bench), log.0.spares.bytes()), (vec![size], size));
     log.0.fill_spare(size, &|| true).unwrap();
     assert_eq!(spares(&bench), [size], "one is enough");
+}
+
+#[test]
+fn rule_3_no_spare_is_filled_where_a_write_takes_new_blocks() {
+    for copy_on_write in [false, true] {
+        let disk = FaultDisk::default();
+        disk.is_on(Volume { total: 1 << 40, available: 1 << 40, network: None, copy_on_write });
+        let mut bench = Bench::new();
+        let spool = bench.open_on(Env { disk: Arc::new(disk), runner: Runner::Hand, ..Env::real() });
+        let log = spool.log("log").unwrap();
+        log.0.fill_spare(64 << 10, &|| true).unwrap();
+        let filled = if copy_on_write { vec![] } else { vec![64 << 10] };
+        assert_eq!(spares(&bench), filled, "copy on write: {copy_on_write}");
+    }
 }

@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::super::env::{Env, lock};
 use super::super::format::Totals;
@@ -28,9 +29,10 @@ pub(super) struct Beginning {
     pub(super) totals: Totals,
 }
 
-/// A segment file under its temporary name.
+/// A segment file that is not in place yet.
 #[derive(Debug)]
 pub(super) struct Made {
+    /// The temporary name, and the segment's own while that may not be durable.
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     /// It was accounted for already, as a spare: what there is to know about it is durable, but for its bytes.
@@ -93,7 +95,7 @@ impl Writer {
         let result = written
             .map_err(|e| Error::io("write", &open.segment.path, e))
             .inspect(|grown| self.core.account.add(*grown))
-            .and_then(|_| put_in_place(&self.core.env, &self.core.dir, &open));
+            .and_then(|_| put_in_place(&self.core.env, &self.core.dir, &mut open));
         match result {
             Ok(()) => open.made = None,
             Err(error) => {
@@ -196,28 +198,34 @@ impl Writer {
         }
     }
 
-    /// Removes what could not be made, under either name. What cannot be removed now goes on counting: the next
-    /// opening finds it.
+    /// Removes what could not be made. What cannot be removed now goes on counting. If it has a segment's name it is
+    /// one, without frames, and goes when it is the oldest: found by a later opening it would make what was given back
+    /// meanwhile look like damage.
     fn remove(&self, open: Open) {
-        let env = &self.core.env;
-        let temporary = open.made.as_ref().map_or(&*open.segment.path, |made| &*made.path);
-        if env.remove(temporary).or_else(|_| env.remove(&open.segment.path)).is_ok() {
-            self.core.account.sub(open.segment.size());
+        let Open { segment, made: Some(made), .. } = open else { return };
+        if self.core.env.remove(&made.path).is_ok() {
+            self.core.account.sub(segment.size());
+        } else if made.path == segment.path {
+            segment.poisoned.store(true, Ordering::Relaxed);
+            segment.set_end(segment.empty_end());
+            lock(&self.core.table).insert(segment);
         }
     }
 }
 
-fn put_in_place(env: &Env, dir: &Path, open: &Open) -> Result<(), Error> {
+fn put_in_place(env: &Env, dir: &Path, open: &mut Open) -> Result<(), Error> {
     let Some(made) = &open.made else { return Ok(()) };
-    let fail = |op, e: io::Error| Error::io(op, &made.path, e);
+    let fail = |op, e: io::Error| Error::io(op, &open.segment.path, e);
     // Header and frames before the name: a crash must not leave a segment's name on anything less.
     let synced = if made.is_spare { open.sync() } else { open.sync_all() };
     synced.map_err(|e| fail("sync", e))?;
+    let Some(made) = &mut open.made else { return Ok(()) };
     env.rename(&made.path, &open.segment.path)?;
+    made.path.clone_from(&open.segment.path);
     // The name before any ack: else a crash could lose the whole file.
     env.sync_dir(dir)?;
     // From alone to shared: readers in other processes may have it open beside us.
-    made.file.try_lock(false).map_err(|e| fail("lock", e))?;
+    made.file.try_lock(false).map_err(|e| Error::io("lock", &made.path, e))?;
     Ok(())
 }
 

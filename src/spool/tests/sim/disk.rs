@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::content::PAGE;
 use super::dice::Dice;
 use super::tree::{Node, Tree, What};
+use super::trouble::{Fault, Trouble, Troubles};
 use crate::spool::env::lock;
 use crate::spool::fs::{Access, Disk, DiskFile, Listed, Volume};
 
@@ -39,29 +40,13 @@ pub(crate) enum Call {
 impl Call {
     /// Whether it may change what is on the disk.
     pub(crate) fn changes(self) -> bool {
-        use Call::{Create, Forget, MakeDir, Remove, Rename, Sync, SyncDir, Write};
-        matches!(self, MakeDir | Create | Rename | Remove | SyncDir | Write | Sync | Forget)
+        CHANGES.contains(&self)
     }
 }
 
-/// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    Fails(Errno),
-    /// A read or write does a part.
-    Short,
-}
-
-/// Calls that fail.
-#[derive(Debug, Clone)]
-pub(crate) struct Fault {
-    /// The first number of a call that fails, and the one that does not any more.
-    pub(crate) from: u64,
-    pub(crate) to: u64,
-    /// Only such calls; none: all.
-    pub(crate) calls: Vec<Call>,
-    pub(crate) trouble: Trouble,
-}
+/// What changes the disk.
+pub(crate) const CHANGES: &[Call] =
+    &[Call::MakeDir, Call::Create, Call::Rename, Call::Remove, Call::SyncDir, Call::Write, Call::Sync, Call::Forget];
 
 /// Sees every operation.
 pub(crate) trait Observer: fmt::Debug + Send + Sync {
@@ -83,7 +68,7 @@ struct Shared {
 struct State {
     tree: Tree,
     calls: u64,
-    faults: Vec<Fault>,
+    troubles: Troubles,
     /// Bytes that files may take.
     capacity: u64,
     /// Others take at once what files give back.
@@ -129,7 +114,7 @@ impl SimDisk {
             tree,
             paths,
             calls: 0,
-            faults: Vec::new(),
+            troubles: Troubles::default(),
             capacity: ENDLESS,
             is_besieged: false,
             dice,
@@ -148,7 +133,7 @@ impl SimDisk {
             let (mut state, old) = (lock(&new.0.state), lock(&self.0.state));
             (state.calls, state.digest, state.capacity) = (old.calls, old.digest, old.capacity);
             state.trace = old.trace.clone();
-            state.faults = old.faults.clone();
+            state.troubles = old.troubles.clone();
         }
         new
     }
@@ -171,13 +156,18 @@ impl SimDisk {
     }
 
     pub(crate) fn add(&self, fault: Fault) {
-        lock(&self.0.state).faults.push(fault);
+        self.troubles(|troubles| troubles.add(fault));
+    }
+
+    /// What goes wrong on it.
+    pub(crate) fn troubles<T>(&self, look: impl FnOnce(&mut Troubles) -> T) -> T {
+        look(&mut lock(&self.0.state).troubles)
     }
 
     /// Every call from now on works, as far as there is room.
     pub(crate) fn heal(&self) {
         let mut state = lock(&self.0.state);
-        state.faults.clear();
+        state.troubles.heal();
         (state.capacity, state.is_besieged) = (ENDLESS, false);
     }
 
@@ -245,9 +235,11 @@ impl SimDisk {
 impl State {
     fn trouble(&mut self, call: Call) -> Option<Trouble> {
         self.calls += 1;
-        let number = self.calls;
-        let hits = |f: &&Fault| (f.from..f.to).contains(&number) && (f.calls.is_empty() || f.calls.contains(&call));
-        self.faults.iter().find(hits).map(|f| f.trouble)
+        let (trouble, fills) = self.troubles.meet(self.calls, call);
+        if fills {
+            self.capacity = self.used();
+        }
+        trouble
     }
 
     fn note(&mut self, call: Call, path: &Path, (at, length): (u64, u64), answer: Result<u64, Option<i32>>) {

@@ -11,16 +11,25 @@ mod check;
 mod content;
 mod dice;
 mod disk;
+mod each_call;
+mod full;
 mod machine;
 mod model;
 mod plan;
 mod recorder;
+mod room;
+mod script;
+mod steps;
 mod story;
 mod tree;
+mod trouble;
 mod worst;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(super) use self::machine::SimClock;
+pub(super) use self::recorder::poll;
 
 use self::check::check_image;
 use self::dice::Dice;
@@ -42,14 +51,22 @@ struct Effort {
 /// Tells one story to its end; answers its moments.
 fn tell(plan: &Arc<Plan>) -> (Vec<Moment>, Story) {
     let mut story = Story::new(plan.clone(), true);
-    story.recover(End::Closed);
-    for _ in 0..plan.steps {
-        story.step();
-    }
+    play(&mut story);
     if story.dice.chance(50) {
         story.finish();
     }
     (story.take_moments(), story)
+}
+
+fn play(story: &mut Story) {
+    story.recover(End::Closed);
+    for _ in 0..story.plan.steps {
+        story.step();
+    }
+}
+
+fn variable(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |text| text.parse().unwrap())
 }
 
 fn image_seed(story: u64, moment: usize, image: u64) -> u64 {
@@ -156,8 +173,7 @@ fn two_runs_of_one_seed_are_the_same_operation_for_operation() {
 
 #[test]
 fn crashes_at_every_operation_keep_every_promise() {
-    let from: u64 = std::env::var("CRASH_FROM").map_or(0, |s| s.parse().unwrap());
-    let count: u64 = std::env::var("CRASH_STORIES").map_or(2, |s| s.parse().unwrap());
+    let (from, count) = (variable("CRASH_FROM", 0), variable("CRASH_STORIES", 2));
     let next = AtomicU64::new(from);
     let parts = on_all_processors(|_, _| {
         let mut seen = Seen::default();

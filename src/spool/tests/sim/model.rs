@@ -43,6 +43,8 @@ pub(crate) struct LogModel {
     pub(crate) synced: BTreeSet<u64>,
     /// Of them: no sync will ever cover them. With `os`, in a segment that failed and was left.
     pub(crate) left: BTreeSet<u64>,
+    /// Of them: the kernel alone has them. The process that wrote them was killed, and nobody synced them yet.
+    pub(crate) cached: BTreeSet<u64>,
     /// Acknowledged before the last end: of them only [`LogModel::acked`] had to survive it.
     pub(crate) hoped: BTreeSet<u64>,
     /// Every sequence that was seen in an answer or a frame, and whose it is.
@@ -100,6 +102,9 @@ impl LogModel {
     /// never is: nobody has the bytes any more.
     pub(crate) fn segment_failed(&mut self) {
         self.kept = self.synced.clone();
+        // An opening that cannot sync what a killed run left goes by what the disk has.
+        let cached = std::mem::take(&mut self.cached);
+        self.acked.retain(|id| !cached.contains(id));
         if self.durability == Durability::Os {
             self.acked = self.synced.clone();
         }
@@ -115,6 +120,10 @@ impl LogModel {
         };
         self.hoped = std::mem::replace(&mut self.acked, survives);
         self.kept = self.acked.clone();
+        self.cached = match end {
+            End::Killed => self.acked.difference(&self.synced).copied().collect(),
+            _ => BTreeSet::new(),
+        };
         match end {
             End::Closed => self.synced = self.acked.difference(&self.left).copied().collect(),
             End::Killed if self.durability == Durability::Os => {
@@ -149,6 +158,7 @@ impl LogModel {
             self.sequences.insert(*sequence, *id);
             self.sequence_of.insert(*id, *sequence);
         }
+        self.cached.clear();
         self.acked = read.iter().map(|(_, id)| *id).collect();
         self.kept = self.acked.clone();
         self.left.retain(|id| self.acked.contains(id));

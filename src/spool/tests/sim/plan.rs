@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use super::recorder::NAMES;
+use crate::spool::format::frame::frame_len;
+use crate::spool::format::segment::{DATA_AT, FOOTER_LEN};
 use crate::spool::{Durability, LogOptions, Need, OnFull, Options};
 
 /// A story's circumstances.
@@ -13,8 +15,10 @@ pub(crate) struct Plan {
     pub(crate) options: Options,
     pub(crate) logs: Vec<LogPlan>,
     pub(crate) steps: u64,
-    /// Calls may fail.
+    /// The story makes calls fail.
     pub(crate) troubled: bool,
+    /// Calls fail, by the story or by who tells it.
+    pub(crate) disk_fails: bool,
     /// Frames are up to this index of [`SIZES`].
     pub(crate) sizes: u64,
     pub(crate) wall: u64,
@@ -37,20 +41,39 @@ impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice::of(&[seed, 1]);
         let logs = NAMES[..*dice.pick(&[1, 1, 2, 3]) as usize].iter().map(|name| LogPlan::new(name, &mut dice));
-        Self {
+        let logs: Vec<LogPlan> = logs.collect();
+        let mut plan = Self {
             seed,
-            logs: logs.collect(),
             options: Options {
-                max_size: Some(*dice.pick(&[4 << 20, 8 << 20, 16 << 20])),
+                max_size: Some(directory_cap(seed, logs.len(), *dice.pick(&[4 << 20, 8 << 20, 16 << 20]))),
                 min_free_percent: *dice.pick(&[0, 0, 5]),
                 ..Options::default()
             },
+            logs,
             steps: 15 + dice.roll(45),
             troubled: dice.chance(35),
+            disk_fails: false,
             sizes: *dice.pick(&[4, 8, 8, 9, 11]),
             wall: *dice.pick(&[1_700_000_000_000_000_000, 1_700_000_000_000_000_000, 0]),
-        }
+        };
+        plan.disk_fails = plan.troubled;
+        plan
     }
+}
+
+impl Plan {
+    /// A segment, or as much as the largest frame makes of one.
+    pub(crate) fn largest_segment(&self) -> u64 {
+        // As much as chance adds to a size.
+        let frame = SIZES[self.sizes as usize - 1] as u64 + 64;
+        SEGMENT.max(DATA_AT + frame_len(frame) + frame_len(0) + FOOTER_LEN)
+    }
+}
+
+/// In some stories the directory is full before a log is: what is left beside the cursors' files and what stands ready
+/// for dead letters is some segments for each log.
+fn directory_cap(seed: u64, logs: usize, usual: u64) -> u64 {
+    if seed % 7 == 3 { (logs as u64) << 20 } else { usual }
 }
 
 impl LogPlan {

@@ -1,26 +1,29 @@
-//! A run of a spool on a simulated machine, step by step, by chance: append, read, ack, park, flush, wait, stop, be
-//! killed, lose power. What it is told is held against the model at once; what a crash leaves is for [`super::check`].
+//! A spool on a simulated machine: it is started, stopped, killed, loses its power. What it does in between is in
+//! [`super::steps`]; what it is told is held against the model at once; what a crash leaves is for [`super::check`].
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::io::Errno;
-
 use super::dice::Dice;
-use super::disk::{Call, Fault, Observer, SimDisk, Trouble};
+use super::disk::{Observer, SimDisk};
 use super::machine::{SimClock, SimRandom};
 use super::model::{self, End, Model};
-use super::plan::{Plan, SIZES};
-use super::recorder::{Moment, Recorder, assert_is_refusal, poll};
+use super::plan::Plan;
+use super::recorder::{Moment, Recorder};
+use super::room::Held;
 use super::tree::Tree;
 use crate::spool::cursor::CursorCore;
 use crate::spool::env::{Env, lock};
 use crate::spool::worker::Runner;
-use crate::spool::{Cursor, DeadLetter, Error, Log, Spool, Start};
+use crate::spool::{Cursor, Error, Log, Spool, Start};
 
 /// Where the spool is.
 pub(crate) const DIR: &str = "/var/spool";
+
+/// An opening that fails is tried again so often on the same disk.
+const PATIENCE: u32 = 60;
 
 /// A machine, its disk, what was promised on it, and the process, if it runs.
 #[derive(Debug)]
@@ -33,6 +36,10 @@ pub(crate) struct Story {
     pub(crate) up: Option<Up>,
     /// Calls may fail now.
     pub(crate) in_trouble: bool,
+    /// Openings that failed since the disk was mended.
+    failures: u32,
+    /// What each directory held when it was last looked at.
+    pub(crate) room: BTreeMap<PathBuf, Held>,
     /// Of the machine: how often something of interest happened.
     pub(crate) seen: Seen,
 }
@@ -109,7 +116,18 @@ impl Story {
     ) -> Self {
         let recorder = Arc::new(Recorder::new(model, keeps_moments));
         let disk = SimDisk::new(tree, Dice::new(dice.next()), Some(recorder.clone() as Arc<dyn Observer>));
-        Self { plan, dice, clock, disk, recorder, up: None, in_trouble: false, seen: Seen::default() }
+        Self {
+            plan,
+            dice,
+            clock,
+            disk,
+            recorder,
+            up: None,
+            in_trouble: false,
+            failures: 0,
+            room: BTreeMap::new(),
+            seen: Seen::default(),
+        }
     }
 
     pub(crate) fn env(&mut self) -> Env {
@@ -135,6 +153,51 @@ impl Story {
         Ok(())
     }
 
+    /// Starts the process, and its cursors. An opening that the disk fails is tried again; it was a run that was killed.
+    pub(crate) fn start(&mut self, mut end: End) -> End {
+        while let Err(error) = self.open() {
+            assert!(self.may_fail(), "P5: what a crash leaves can be opened: {error}");
+            self.recorder.ended(End::Killed);
+            end = if end == End::Closed { End::Killed } else { end };
+            self.despair();
+        }
+        end
+    }
+
+    fn has_all_cursors(&self) -> bool {
+        let Some(up) = &self.up else { return false };
+        up.logs.iter().zip(&self.plan.logs).all(|(log, plan)| log.readers.len() == plan.cursors.len())
+    }
+
+    /// After so many failures somebody mends the disk.
+    fn despair(&mut self) {
+        self.failures += 1;
+        if self.failures > PATIENCE {
+            self.disk.heal();
+            self.failures = 0;
+        }
+    }
+
+    /// Opens the cursors, however often it takes.
+    pub(crate) fn start_cursors(&mut self) {
+        self.open_cursors(false);
+        while !self.has_all_cursors() {
+            self.despair();
+            self.open_cursors(false);
+        }
+        self.resume();
+    }
+
+    /// Who was paused when the run before ended goes on.
+    fn resume(&self) {
+        for UpLog { log, readers } in self.up.iter().flat_map(|up| &up.logs) {
+            for reader in readers.iter().filter(|reader| reader.cursor.is_paused()) {
+                let resumed = log.resume(reader.name);
+                resumed.unwrap_or_else(|error| assert!(self.may_fail(), "resuming: {error}"));
+            }
+        }
+    }
+
     /// Opens the cursors that are not open. One that was open in this run has its slot written by that.
     pub(crate) fn open_cursors(&mut self, in_this_run: bool) {
         let Some(up) = &mut self.up else { return };
@@ -147,7 +210,10 @@ impl Story {
                 let cursor = match opened {
                     Ok(cursor) => cursor,
                     Err(error) => {
-                        assert!(self.in_trouble, "cursor {name}: {error}");
+                        assert!(
+                            self.in_trouble || self.disk.troubles(|troubles| troubles.may_show()),
+                            "cursor {name}: {error}"
+                        );
                         continue;
                     }
                 };
@@ -165,237 +231,13 @@ impl Story {
         }
     }
 
-    pub(crate) fn step(&mut self) {
-        let pause = [0, 0, 1, 16, 120, 120, 1100, 2500];
-        let pause = *self.dice.pick(&pause);
-        self.clock.go(Duration::from_millis(pause));
-        match self.dice.roll(100) {
-            0..32 => self.append(),
-            32..40 => self.turn(),
-            40..54 => self.read(),
-            54..68 => self.ack(),
-            68..71 => self.park(),
-            71..75 => self.flush(),
-            75..87 => self.keep_house(),
-            87..89 => self.time_flies(),
-            89..91 => self.rewind(),
-            91..93 => self.open_cursors(true),
-            93..97 => self.trouble(),
-            97 => self.restart(End::Closed),
-            98 => self.restart(End::Killed),
-            _ => self.restart(End::PowerCut),
-        }
-    }
-
-    /// Several frames for one log, or for each.
-    fn append(&mut self) {
-        let all = self.dice.chance(10);
-        let logs = self.plan.logs.len();
-        let one = self.dice.roll(logs as u64) as usize;
-        for at in if all { 0..logs } else { one..one + 1 } {
-            let most = *self.dice.pick(&[2, 6, 12]);
-            let count = 1 + self.dice.roll(most);
-            for _ in 0..count {
-                self.append_one(at);
-            }
-        }
-        if self.dice.chance(85) {
-            self.turn();
-        }
-    }
-
-    pub(crate) fn append_one(&mut self, at: usize) {
-        let length = SIZES[self.dice.roll(self.plan.sizes) as usize];
-        let length = if self.dice.chance(30) { length + self.dice.roll(64) as usize } else { length };
-        let Some(up) = &self.up else { return };
-        let id = self.recorder.change(|model| {
-            let issued = &mut model.logs[at].issued;
-            let id = at as u64 * 1_000_000 + issued.len() as u64;
-            issued.insert(id, length);
-            id
-        });
-        match up.logs[at].log.append(1, model::bytes(id, length), model::items(id) as u32) {
-            Ok(ack) => self.recorder.wait_for(at, id, ack),
-            Err(error) => assert_is_refusal(&error),
-        }
-    }
-
-    pub(crate) fn turn(&mut self) {
-        let Some(up) = &self.up else { return };
-        up.spool.turn_writers();
-        self.note_flushed();
-    }
-
-    fn keep_house(&mut self) {
-        let Some(up) = &self.up else { return };
-        up.spool.turn_housekeeper();
-        self.note_flushed();
-    }
-
-    /// A cursor that is not dirty has written what it was told.
-    fn note_flushed(&self) {
-        let Some(up) = &self.up else { return };
-        self.recorder.change(|model| {
-            for (log, known) in up.logs.iter().zip(&mut model.logs) {
-                for reader in log.readers.iter().filter(|r| !r.core.is_dirty()) {
-                    if let Some(cursor) = known.cursors.get_mut(reader.name) {
-                        cursor.flushed();
-                    }
-                }
-            }
-        });
-    }
-
-    /// One of the cursors that are open.
-    fn reader(&mut self) -> Option<(usize, usize)> {
-        let up = self.up.as_ref()?;
-        let open = up.logs.iter().enumerate().flat_map(|(at, log)| (0..log.readers.len()).map(move |r| (at, r)));
-        let open: Vec<(usize, usize)> = open.collect();
-        (!open.is_empty()).then(|| *self.dice.pick(&open))
-    }
-
-    fn read(&mut self) {
-        let Some((at, which)) = self.reader() else { return };
-        let most = *self.dice.pick(&[200, 5000, 100_000]);
-        let most = 1 + self.dice.roll(most) as usize;
-        let Some(up) = &mut self.up else { return };
-        let reader = &mut up.logs[at].readers[which];
-        let batch = match reader.cursor.next_batch(most) {
-            Ok(Some(batch)) => batch,
-            Ok(None) => return,
-            Err(error) => return assert!(self.in_trouble, "reading: {error}"),
-        };
-        let model = self.recorder.model();
-        let known = &model.logs[at].cursors[reader.name];
-        for frame in &batch.frames {
-            let id = model.logs[at].met(frame.sequence, &frame.payload, frame.items);
-            assert!(!known.acked.contains(&id), "P7: {} was given {id} again, which it had acked", reader.name);
-            reader.hand.push((id, frame.sequence));
-        }
-    }
-
-    /// Acks a range of what is in hand.
-    fn ack(&mut self) {
-        let Some((at, which)) = self.reader() else { return };
-        let Some(up) = &mut self.up else { return };
-        let reader = &mut up.logs[at].readers[which];
-        if reader.hand.is_empty() {
-            return;
-        }
-        let all = self.dice.chance(30);
-        let from = if all { 0 } else { self.dice.roll(reader.hand.len() as u64) as usize };
-        let to = if all { reader.hand.len() } else { (from + 1 + self.dice.roll(6) as usize).min(reader.hand.len()) };
-        let done: Vec<(u64, u64)> = reader.hand.drain(from..to).collect();
-        for (id, sequence) in done {
-            self.ack_one(at, which, id, sequence, 0);
-        }
-    }
-
-    pub(crate) fn ack_one(&mut self, at: usize, which: usize, id: u64, sequence: u64, parked: u64) {
-        let Some(up) = &mut self.up else { return };
-        let reader = &mut up.logs[at].readers[which];
-        // What was dropped under its reader's hands is no more to be acked.
-        let is_counted = lock(&reader.core.state).in_flight(sequence).is_some();
-        self.recorder.change(|model| {
-            if is_counted {
-                model.logs[at].cursors.get_mut(reader.name).expect("it is open").ack(id);
-            }
-        });
-        reader.cursor.ack(sequence, sequence, parked).expect("one frame is a range");
-    }
-
-    /// The backend refuses a frame: it becomes a dead letter, then is acked.
-    fn park(&mut self) {
-        let Some((at, which)) = self.reader() else { return };
-        let Some(up) = &mut self.up else { return };
-        let reader = &mut up.logs[at].readers[which];
-        if reader.hand.is_empty() {
-            return;
-        }
-        let (id, sequence) = reader.hand.remove(self.dice.roll(reader.hand.len() as u64) as usize);
-        let letter = DeadLetter {
-            sequence,
-            first_item: 0,
-            items: model::items(id) as u32,
-            content: 2,
-            payload: model::bytes(id, 60 + self.dice.roll(3000) as usize),
-            reason: "no".to_owned(),
-        };
-        let answer = match reader.cursor.append_letter(letter) {
-            Ok(mut ack) => {
-                up.spool.turn_writers();
-                poll(&mut ack).expect("the writer took its turn")
-            }
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(_) => {
-                self.seen.letters += 1;
-                self.recorder.change(|model| model.logs[at].letters.push(id));
-                self.ack_one(at, which, id, sequence, model::items(id));
-            }
-            Err(error) => assert!(self.in_trouble || error.is_full() || error.is_poisoned(), "parking: {error}"),
-        }
-        self.note_flushed();
-    }
-
-    fn flush(&mut self) {
-        let Some((at, which)) = self.reader() else { return };
-        let Some(up) = &mut self.up else { return };
-        if let Err(error) = up.logs[at].readers[which].cursor.flush() {
-            assert!(self.in_trouble, "flushing: {error}");
-        }
-        self.note_flushed();
-    }
-
-    fn rewind(&mut self) {
-        let Some((at, which)) = self.reader() else { return };
-        let Some(up) = &mut self.up else { return };
-        let reader = &mut up.logs[at].readers[which];
-        reader.cursor.rewind();
-        reader.hand.clear();
-        if self.dice.chance(30) {
-            up.logs[at].readers.remove(which);
-        }
-    }
-
-    /// Hours pass, or somebody sets the clock.
-    fn time_flies(&mut self) {
-        match self.dice.roll(4) {
-            0 => {
-                let years = self.dice.roll(21) as i64 - 10;
-                self.clock.set(years * 365 * 86_400 * 1_000_000_000);
-            }
-            1 => self.clock.go(Duration::from_secs(3700)),
-            _ => self.clock.go(Duration::from_secs(620)),
-        }
-    }
-
-    /// Calls fail for a while, or do no more.
-    fn trouble(&mut self) {
-        if !self.plan.troubled || self.in_trouble && self.dice.chance(60) {
-            return self.heal();
-        }
-        self.in_trouble = true;
-        if self.dice.chance(25) {
-            return self.disk.leave(self.dice.roll(100_000));
-        }
-        let errno = *self.dice.pick(&[Errno::IO, Errno::IO, Errno::NOSPC, Errno::ROFS, Errno::DQUOT, Errno::INTR]);
-        let changes = [Call::Write, Call::Sync, Call::SyncDir, Call::Create, Call::Rename, Call::Remove, Call::MakeDir];
-        let calls = match self.dice.roll(3) {
-            0 => changes.to_vec(),
-            1 => vec![*self.dice.pick(&changes)],
-            _ if errno == Errno::INTR => vec![Call::Write, Call::Read],
-            _ => Vec::new(),
-        };
-        let trouble = if self.dice.chance(10) { Trouble::Short } else { Trouble::Fails(errno) };
-        let from = self.disk.calls() + 1 + self.dice.roll(20);
-        let to = from + if errno == Errno::INTR { 1 } else { 1 + self.dice.roll(30) };
-        self.disk.add(Fault { from, to, calls, trouble });
+    /// Whether an error is the disk's, and no fault of the log.
+    pub(crate) fn may_fail(&self) -> bool {
+        self.in_trouble || self.disk.troubles(|troubles| troubles.may_show())
     }
 
     pub(crate) fn heal(&mut self) {
-        if self.in_trouble {
+        if self.may_fail() {
             self.disk.heal();
             self.in_trouble = false;
             // As long as a log backs off at most.
@@ -406,9 +248,9 @@ impl Story {
     }
 
     /// Ends the run, and begins another on what it left.
-    fn restart(&mut self, end: End) {
+    pub(crate) fn restart(&mut self, end: End) {
         let end = self.stop(end);
-        if self.in_trouble && self.dice.chance(50) {
+        if self.may_fail() && self.dice.chance(50) {
             // An opening that meets trouble, and is killed.
             drop(self.open());
             self.up = None;
@@ -432,7 +274,7 @@ impl Story {
             match up.spool.close() {
                 Ok(()) => self.note_closed(&up),
                 Err(error) => {
-                    assert!(self.in_trouble, "closing: {error}");
+                    assert!(self.may_fail(), "closing: {error}");
                     end = End::Killed;
                 }
             }

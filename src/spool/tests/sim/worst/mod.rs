@@ -15,12 +15,13 @@ use rustix::io::Errno;
 
 use super::super::{cursor, drain, numbers, payload};
 use super::dice::Dice;
-use super::disk::{Call, Fault, Observer, SimDisk, Trouble};
+use super::disk::{CHANGES, Call, Observer, SimDisk};
 use super::machine::{SimClock, SimRandom};
 use super::plan::SEGMENT;
 use super::recorder::{Moment, Recorder, poll};
 use super::story::DIR;
 use super::tree::{Left, Tree};
+use super::trouble::{Fault, Trouble};
 use crate::spool::env::{Env, lock};
 use crate::spool::files::Files;
 use crate::spool::format::Totals;
@@ -31,7 +32,7 @@ use crate::spool::segment::Segment;
 use crate::spool::stream::Source as _;
 use crate::spool::worker::Runner;
 use crate::spool::{
-    Cursor, DeadLetter, Durability, From, Log, LogOptions, OnFull, Options, Reader, Spool, names, recovery,
+    Cursor, DeadLetter, Durability, From, Log, LogOptions, Need, OnFull, Options, Reader, Spool, Start, names, recovery,
 };
 
 /// A machine, and the process on it, if it runs.
@@ -153,10 +154,6 @@ fn deliver(cursor: &mut Cursor) {
     cursor.ack(0, u64::MAX, 0).unwrap();
     cursor.flush().unwrap();
 }
-
-/// What changes the disk.
-const CHANGES: [Call; 8] =
-    [Call::MakeDir, Call::Create, Call::Rename, Call::Remove, Call::SyncDir, Call::Write, Call::Sync, Call::Forget];
 
 /// As long as a log backs off at most, and more.
 const BACKOFF: Duration = Duration::from_secs(6);
