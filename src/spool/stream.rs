@@ -9,7 +9,7 @@ use super::format::cursor::Reason;
 use super::format::segment::{DATA_AT, flags::REWRITTEN};
 use super::fs::DiskFile;
 use super::segment::{End, Segment};
-use super::walk::{Found, FoundFrame, Hole, Walk};
+use super::walk::{self, Found, FoundFrame, Hole, Walk};
 
 /// Where a stream gets its segments from: a log of this process, or a directory that another one may be writing.
 pub(crate) trait Source {
@@ -111,7 +111,7 @@ impl Stream {
     /// From this sequence on. With `before`, what the log had accepted before it, anything missing is seen from the
     /// first frame on; `hint` is where the frame may be: segment and offset.
     pub(crate) fn new(wanted: u64, before: Option<Totals>, hint: Option<(u64, u64)>) -> Self {
-        Self { wanted, expected: before, place: None, hint, pending: None, chunk: super::walk::CHUNK }
+        Self { wanted, expected: before, place: None, hint, pending: None, chunk: walk::CHUNK }
     }
 
     /// The lowest sequence still to come.
@@ -284,7 +284,19 @@ impl Stream {
         if at == DATA_AT && first >= self.wanted {
             self.pending = self.missing(source, totals, first).map(Event::Lost);
         }
+        self.prefetch_next(source);
         Ok(())
+    }
+
+    /// Asks the disk for the beginning of the next segment: else each would begin with a wait for the disk. What
+    /// fails here fails again, and is told, when it is read.
+    fn prefetch_next(&self, source: &dyn Source) {
+        let Some(place) = self.place.as_ref().filter(|_| self.chunk >= walk::CHUNK) else { return };
+        if let Ok(Some(next)) = source.after(place.segment.id)
+            && let Ok(file) = source.open(&next)
+        {
+            file.prefetch(DATA_AT, walk::READ_AHEAD);
+        }
     }
 
     /// At the walk's end: whether it is the present end of the log. Else moves on.

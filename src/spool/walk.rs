@@ -18,8 +18,9 @@ use super::segment::Segment;
 /// How much is read at once, unless a frame needs more.
 pub(crate) const CHUNK: usize = 1 << 20;
 
-/// How far the disk is asked to read ahead.
-const READ_AHEAD: u64 = 4 << 20;
+/// How far the disk is asked to read ahead, and in steps of how much.
+pub(crate) const READ_AHEAD: u64 = 8 << 20;
+const READ_AHEAD_STEP: u64 = 2 << 20;
 
 /// What the walk meets.
 #[derive(Debug, Clone)]
@@ -62,6 +63,8 @@ pub(crate) struct Walk {
     buffer: Bytes,
     buffer_at: u64,
     chunk: usize,
+    /// Up to where the disk was asked to read ahead.
+    asked: u64,
 }
 
 impl Walk {
@@ -78,6 +81,7 @@ impl Walk {
             buffer: Bytes::new(),
             buffer_at: at,
             chunk: CHUNK,
+            asked: at,
         }
     }
 
@@ -181,6 +185,17 @@ impl Walk {
         Ok(())
     }
 
+    /// The disk works on what comes next while we check what is there.
+    fn read_ahead(&mut self, next: u64) {
+        let until = (next + READ_AHEAD).min(self.end);
+        let from = self.asked.max(next);
+        // What was asked for already is only looked for in vain.
+        if until >= from + READ_AHEAD_STEP || until == self.end && until > from {
+            self.file.prefetch(from, until - from);
+            self.asked = until;
+        }
+    }
+
     /// The buffered bytes from here on.
     fn have(&self) -> &[u8] {
         let start = self.at.saturating_sub(self.buffer_at) as usize;
@@ -200,9 +215,7 @@ impl Walk {
         bytes.clear();
         self.file.read(&mut bytes, self.at, want).map_err(|e| Error::io("read", &self.path, e))?;
         if self.chunk >= CHUNK {
-            // The disk works on what comes next while we check this.
-            let next = self.at + want as u64;
-            self.file.prefetch(next, (self.end - next).min(READ_AHEAD));
+            self.read_ahead(self.at + want as u64);
         }
         self.buffer = bytes.into();
         self.buffer_at = self.at;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 
 use super::load::EXPORT;
 use crate::raw::RawCodec;
@@ -36,7 +36,8 @@ impl tonic::server::UnaryService<Bytes> for Service {
 /// A running backend; ends when dropped.
 pub(super) struct Sink {
     arrived: Arc<Arrived>,
-    server: tokio::task::JoinHandle<()>,
+    /// Of its own: its connections end with it.
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 /// An address on which nobody listens.
@@ -45,8 +46,10 @@ pub(super) async fn address() -> std::io::Result<SocketAddr> {
 }
 
 impl Sink {
-    pub(super) async fn start(address: SocketAddr) -> std::io::Result<Self> {
-        let listener = tokio::net::TcpListener::bind(address).await?;
+    pub(super) fn start(address: SocketAddr) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
         let arrived = Arc::new(Arrived::default());
         let service = Service(Arc::clone(&arrived));
         let export = move |request: axum::extract::Request| async move {
@@ -56,15 +59,23 @@ impl Sink {
             grpc.unary(service, request).await
         };
         let routes = tonic::service::Routes::from(axum::Router::new().route(EXPORT, axum::routing::post(export)));
-        let server = tonic::transport::Server::builder()
-            .add_routes(routes)
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let server = tokio::spawn(async move {
-            if let Err(error) = server.await {
+        runtime.spawn(async move {
+            let serve = async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                // A backend that holds nobody up: no waiting for acknowledgements of TCP, and wide windows.
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                let server = tonic::transport::Server::builder()
+                    .initial_stream_window_size(4 << 20)
+                    .initial_connection_window_size(16 << 20)
+                    .max_frame_size(1 << 20)
+                    .add_routes(routes);
+                server.serve_with_incoming(incoming).await.map_err(std::io::Error::other)
+            };
+            if let Err(error) = serve.await {
                 eprintln!("the sink ended: {error}");
             }
         });
-        Ok(Self { arrived, server })
+        Ok(Self { arrived, runtime: Some(runtime) })
     }
 
     /// Waits until so many records arrived. Answers how long that took since the first did.
@@ -83,6 +94,8 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }

@@ -85,7 +85,7 @@ pub(super) async fn measure(dir: &Path, subject: &Subject, work: &Work) -> Resul
 async fn phases(dir: &Path, subject: &Subject, work: &Work) -> Result<Figures, Box<dyn Error>> {
     let (records, requests) = (work.records as f64, work.records / work.batch);
     let address = sink::address().await?;
-    let backend = Sink::start(address).await?;
+    let backend = Sink::start(address)?;
     let mut process = Process::start(subject, dir, address, work.gzip)?;
     let channel = process.connect().await?;
 
@@ -103,7 +103,7 @@ async fn phases(dir: &Path, subject: &Subject, work: &Work) -> Result<Figures, B
     let written = (device::sectors_written(dir)? - sectors) * 512;
 
     let cpu = process.cpu_seconds()?;
-    let backend = Sink::start(address).await?;
+    let backend = Sink::start(address)?;
     let drain_took = backend.wait_for(work.records, LIMIT).await?;
     let drain_cpu = process.cpu_seconds()? - cpu;
 
