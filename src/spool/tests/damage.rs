@@ -245,6 +245,20 @@ fn rule_5_a_newer_segment_is_refused_and_untouched() {
     }
 }
 
+/// What sequences were given in it, nobody knows: the new ones begin far above.
+#[test]
+fn rule_6_a_segment_of_which_only_the_header_can_be_read_keeps_its_distance() {
+    let mut bench = Bench::new();
+    append(&bench.log(), 0..3, 100);
+    crash(&mut bench);
+    let segment = bench.segments().remove(0);
+    let data = read(&segment).unwrap().len() as u64 - 8192;
+    overwrite(&segment, 8192, &vec![0; data as usize]);
+    let log = bench.open();
+    assert!(!log.opening().clean && log.opening().next_sequence > 1 << 20, "{:?}", log.opening());
+    assert!(append(&log, 3..4, 100)[0] > 3);
+}
+
 #[test]
 fn rule_6_a_lost_segment_is_counted_and_its_sequences_are_not_given_again() {
     let mut bench = Bench::new();

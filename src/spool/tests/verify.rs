@@ -26,6 +26,7 @@ fn verify(bench: &Bench) -> Verification {
     bench.reader().verify(&mut |_, _| {}).unwrap()
 }
 
+#[allow(clippy::disallowed_methods, reason = "the test is the damage")]
 fn flip(bench: &Bench, file: &str, byte: usize) {
     let path = bench.path().join(file);
     let mut bytes = std::fs::read(&path).unwrap();
