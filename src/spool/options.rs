@@ -60,7 +60,7 @@ impl Default for Options {
 /// assert_eq!((options.max_frame, options.sync_interval.as_millis()), (64 << 20, 100));
 ///
 /// let log = spool.log_with("kernel", options)?;
-/// assert_eq!(spool.inspect()?.logs[0].max_size, 4 << 20);
+/// assert_eq!(spool.inspect()?.logs[0].max_size, Some(4 << 20));
 /// # assert_eq!(log.name(), "kernel");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

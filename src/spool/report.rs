@@ -70,7 +70,7 @@ pub struct Owner {
 /// let log = &inspection.logs[0];
 /// assert_eq!((log.first_sequence, log.last_sequence), (1, 2));
 /// assert_eq!((log.items, log.accepted_items, log.content), (5, 5, Some(7)));
-/// assert_eq!((log.durability, log.poisoned, log.damaged_bytes), (Durability::Sync, false, 0));
+/// assert_eq!((log.durability, log.poisoned, log.damaged_bytes), (Durability::Sync, Some(false), 0));
 /// assert_eq!((log.segments.len(), log.cursors.len()), (1, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
