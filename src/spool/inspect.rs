@@ -10,12 +10,9 @@ use super::env::lock;
 use super::files::Files;
 use super::format::Totals;
 use super::format::cursor::{FILE_LEN, Reason, Slot};
-use super::lock::holder;
 use super::reader::Reader;
 use super::stream::{Event, Extent, Source, Stream};
-use super::{
-    CursorInspection, Durability, Error, Inspection, LogInspection, Owner, Pending, SegmentInspection, recovery,
-};
+use super::{CursorInspection, Durability, Error, Inspection, LogInspection, Pending, SegmentInspection, recovery};
 
 impl Reader {
     /// A snapshot of every log.
@@ -40,10 +37,11 @@ impl Reader {
     /// # Errors
     /// Newer; I/O.
     pub fn inspect(&self) -> Result<Inspection, Error> {
-        let owner = holder(self.env(), self.dir())?.map(|h| Owner { pid: h.pid, alive: h.alive });
+        let owner = self.owner()?;
+        let is_owned = owner.as_ref().is_some_and(|owner| owner.alive);
         let mut logs = Vec::new();
         for name in self.logs()? {
-            logs.push(self.inspect_log(&name, owner.as_ref().is_some_and(|owner| owner.alive))?);
+            logs.push(self.inspect_log(&name, is_owned)?);
         }
         Ok(Inspection { directory: self.dir().to_owned(), spool_id: self.env().spool_id, owner, logs })
     }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::env::Env;
 use super::files::Files;
+use super::lock::holder;
 use super::stream::{Event, Stream};
-use super::{Error, Frame, From, id, names, recovery};
+use super::{Error, Frame, From, Owner, id, names, recovery};
 
 /// Reads a spool beside its owner or without one; never repairs.
 ///
@@ -53,6 +54,11 @@ impl Reader {
     /// Not found when it is not a data directory; newer, when a newer program made it; I/O.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         Self::open_on(Env::real(), dir)
+    }
+
+    /// Who holds the directory, or did last.
+    pub(crate) fn owner(&self) -> Result<Option<Owner>, Error> {
+        Ok(holder(&self.env, &self.dir)?.map(|h| Owner { pid: h.pid, alive: h.alive }))
     }
 
     /// As [`Reader::open`], on another machine than the real one.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use commands::Commanded;
 pub use handle::Cursor;
-pub(crate) use store::{Store, Stored};
+pub(crate) use store::{Half, Store, Stored};
 
 use self::seek::amount_in;
 use self::state::{Place, State};

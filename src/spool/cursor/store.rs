@@ -42,23 +42,48 @@ pub(crate) enum Stored {
     Absent,
 }
 
+/// One of a file's two slots.
+#[derive(Debug)]
+pub(crate) enum Half {
+    Slot(Box<Slot>),
+    /// It does not verify.
+    Bad,
+    /// It was not written yet.
+    Empty,
+}
+
 impl Store {
     /// Reads the file at `path`, writing nothing.
     pub(crate) fn read(env: &Env, path: &Path) -> Result<Stored, Error> {
+        let Some(halves) = Self::halves(env, path)? else { return Ok(Stored::Absent) };
+        let slots = halves.into_iter().filter_map(|half| match half {
+            Half::Slot(slot) => Some(slot),
+            Half::Bad | Half::Empty => None,
+        });
+        let newest = slots.max_by_key(|slot| slot.generation);
+        Ok(newest.map_or(Stored::Lost, Stored::Slot))
+    }
+
+    /// Both slots of the file at `path`, if there is one.
+    pub(crate) fn halves(env: &Env, path: &Path) -> Result<Option<[Half; 2]>, Error> {
         let file = match env.open(path, Access::Read) {
-            Err(e) if e.is_not_found() => return Ok(Stored::Absent),
+            Err(e) if e.is_not_found() => return Ok(None),
             other => other?,
         };
         let mut bytes = Vec::new();
         file.read(&mut bytes, 0, FILE_LEN as usize).map_err(|e| Error::io("read", path, e))?;
-        let slots = [0, SLOT_LEN as usize].map(|at| Slot::decode(bytes.get(at..).unwrap_or_default()));
-        for slot in &slots {
-            if let Err(e @ (Fault::Version(_) | Fault::Features(_))) = slot {
-                return Err(super::super::error::Kind::Newer { path: path.to_owned(), what: e.to_string() }.into());
+        let half = |at: u64| -> Result<Half, Error> {
+            let bytes = bytes.get(at as usize..).unwrap_or_default();
+            match Slot::decode(bytes) {
+                Ok(slot) => Ok(Half::Slot(Box::new(slot))),
+                Err(e @ (Fault::Version(_) | Fault::Features(_))) => {
+                    Err(super::super::error::Kind::Newer { path: path.to_owned(), what: e.to_string() }.into())
+                }
+                Err(_) if bytes.iter().take(SLOT_LEN as usize).all(|byte| *byte == 0) => Ok(Half::Empty),
+                Err(_) => Ok(Half::Bad),
             }
-        }
-        let newest = slots.into_iter().flatten().max_by_key(|slot| slot.generation);
-        Ok(newest.map_or(Stored::Lost, |slot| Stored::Slot(Box::new(slot))))
+        };
+        Ok(Some([half(0)?, half(SLOT_LEN)?]))
     }
 
     /// For the file at `path`, which may not exist yet.

@@ -10,11 +10,10 @@ use super::format::Totals;
 use super::format::cursor::{Reason, Slot};
 use super::format::segment::{DATA_AT, FOOTER_LEN};
 use super::fs::Access;
-use super::lock::holder;
 use super::reader::Reader;
 use super::segment::Segment;
 use super::stream::{Event, Lost, Source, Stream};
-use super::{Damage, Error, LogVerification, Owner, Verification, names, recovery};
+use super::{Damage, Error, LogVerification, Verification, names, recovery};
 
 /// What a walk over a whole log adds up.
 #[derive(Debug, Default)]
@@ -51,7 +50,7 @@ impl Reader {
     /// # Errors
     /// Newer; I/O. Damage is no error: it is in the answer.
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification, Error> {
-        let owner = holder(self.env(), self.dir())?.map(|h| Owner { pid: h.pid, alive: h.alive });
+        let owner = self.owner()?;
         let open = |name: &String, dead| Files::open(self, name, dead);
         let logs: Vec<Files> = self.logs()?.iter().map(|name| open(name, false)).collect::<Result<_, _>>()?;
         let dead: Vec<Files> =

@@ -87,37 +87,45 @@ impl Writer {
 
     /// Makes a segment of these frames, whole and under its name.
     pub(super) fn make(&mut self, need: u64, beginning: &Beginning, frames: &[Numbered]) -> Result<Open, Error> {
-        let mut open = self.prepare(need, beginning)?;
-        let written = match frames {
-            [] => Ok(0),
-            frames => open.write(frames, &mut Arena::default()),
-        };
-        let result = written
-            .map_err(|e| Error::io("write", &open.segment.path, e))
-            .inspect(|grown| self.core.account.add(*grown))
-            .and_then(|_| put_in_place(&self.core.env, &self.core.dir, &mut open));
-        match result {
-            Ok(()) => open.made = None,
-            Err(error) => {
-                self.remove(open);
-                return Err(error);
+        self.with_room(need, |writer| {
+            let mut open = writer.try_to_prepare(need, beginning)?;
+            match writer.complete(&mut open, frames) {
+                Ok(()) => Ok(open),
+                Err(error) => {
+                    writer.remove(open);
+                    Err(error)
+                }
             }
-        }
-        Ok(open)
+        })
     }
 
-    /// A file with a segment's header, under its temporary name. On a full disk, one that a policy gives up.
+    fn complete(&self, open: &mut Open, frames: &[Numbered]) -> Result<(), Error> {
+        if !frames.is_empty() {
+            let written = open.write(frames, &mut Arena::default());
+            self.core.account.add(written.map_err(|e| Error::io("write", &open.segment.path, e))?);
+        }
+        put_in_place(&self.core.env, &self.core.dir, open)?;
+        open.made = None;
+        Ok(())
+    }
+
+    /// A file with a segment's header, under its temporary name.
     fn prepare(&mut self, need: u64, beginning: &Beginning) -> Result<Open, Error> {
-        match self.try_to_prepare(need, beginning) {
-            // A file that becomes a spare keeps its blocks: nobody else can take them.
+        self.with_room(need, |writer| writer.try_to_prepare(need, beginning))
+    }
+
+    /// Does it again on a full disk, when a policy gives something up: a file that becomes a spare keeps its blocks, and
+    /// nobody else can take them.
+    fn with_room(&mut self, need: u64, make: impl Fn(&mut Self) -> Result<Open, Error>) -> Result<Open, Error> {
+        match make(self) {
             Err(e) if e.io_error().is_some_and(is_no_space) => {
                 self.core.space.is_used_up();
                 match self.core.make_room(need, Purpose::Segment) {
-                    Ok(true) => self.try_to_prepare(need, beginning),
+                    Ok(true) => make(self),
                     _ => Err(e),
                 }
             }
-            prepared => prepared,
+            made => made,
         }
     }
 
