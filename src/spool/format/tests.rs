@@ -190,6 +190,19 @@ fn a_reason_is_cut_between_characters() {
     let long = dead_letter::Envelope { reason: "ä".repeat(3000), ..envelope() };
     let (back, _) = dead_letter::Envelope::decode(&long.encode()).unwrap();
     assert_eq!(back.reason, "ä".repeat(2048));
+    // The last character that would fit begins one byte before the end.
+    let odd = dead_letter::Envelope { reason: format!("a{}", "ä".repeat(3000)), ..envelope() };
+    let (back, _) = dead_letter::Envelope::decode(&odd.encode()).unwrap();
+    assert_eq!(back.reason, format!("a{}", "ä".repeat(2047)));
+}
+
+#[test]
+fn an_envelope_of_another_version_is_refused() {
+    for version in [0, 2, u16::MAX] {
+        let mut bytes = envelope().encode();
+        bytes[4..6].copy_from_slice(&version.to_le_bytes());
+        assert_eq!(dead_letter::Envelope::decode(&bytes), Err(Fault::Version(version)));
+    }
 }
 
 pub(super) fn segment_header() -> segment::SegmentHeader {

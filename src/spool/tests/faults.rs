@@ -376,6 +376,25 @@ fn rule_11_on_a_full_disk_the_oldest_goes_as_at_the_cap() {
     }
 }
 
+/// Its header has room and its frames do not: what a policy gives up is for the frames.
+#[test]
+fn rule_11_what_follows_a_failed_sync_takes_the_room_that_the_oldest_had() {
+    let mut faulty = Faulty::at_rest(|o| o.log.on_full = OnFull::DropOldest);
+    let log = faulty.bench.log();
+    drop(cursor(&log, "holds"));
+    append(&log, 0..100, 4000);
+    let oldest = faulty.bench.segments()[0].clone();
+    faulty.fail(Op::Sync, "seg-", 1, Errno::IO);
+    faulty.disk.add(Fault { op: Op::Write, file: "spare-", skip: 1, times: 1, errno: Errno::NOSPC });
+    append(&log, 100..101, 100);
+    assert!(!oldest.exists());
+    assert!(log.trouble().is_none());
+    let found = faulty.recovered();
+    let first = found[0];
+    assert!(first > 0 && first <= 100, "{first}");
+    assert_eq!(found, (first..101).collect::<Vec<_>>());
+}
+
 #[test]
 fn rule_11_on_a_full_disk_a_log_that_rejects_gives_up_nothing_that_is_wanted() {
     let faulty = Faulty::new(|_| {});

@@ -1,6 +1,7 @@
 //! What a check of a whole directory sees: dead letters and cursors too.
 
 use super::*;
+use crate::spool::format::seal_plain;
 use crate::spool::{DeadLetter, Verification};
 
 /// A log with a frame, a dead letter, and a cursor whose slots were both written.
@@ -60,6 +61,20 @@ fn one_bad_slot_of_a_cursor_is_told_and_two_are_damage() {
     flip(&bench, "logs/log/cursors/c", (64 << 10) + 100);
     let found = verify(&bench).logs.remove(0);
     assert!(found.damage[0].reason.starts_with("cursor c: neither slot"), "{found:?}");
+}
+
+/// A slot that a newer version wrote is no damage: it says what to do about it.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the test is the newer version")]
+fn a_cursor_of_a_newer_version_is_told_as_such() {
+    let bench = bench();
+    let path = bench.path().join("logs/log/cursors/c");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[8] = 2;
+    seal_plain(&mut bytes[..1024]);
+    std::fs::write(&path, bytes).unwrap();
+    let error = bench.reader().verify(&mut |_, _| {}).unwrap_err();
+    assert!(error.is_newer() && error.to_string().contains("cursors/c"), "{error}");
 }
 
 #[test]
