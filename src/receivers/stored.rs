@@ -124,30 +124,100 @@ impl Drop for Stored {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use bytes::Bytes;
 
     use super::*;
     use crate::receivers::Intake;
-    use crate::spool::{Options, Spool};
+    use crate::spool::{Cursor, CursorOptions, Limit, Log, Need, Options, Spool, Start};
+
+    static ONE: Bytes = Bytes::from_static(b"\x0a\x00");
 
     #[tokio::test]
     async fn what_is_stored_although_its_sender_hung_up_is_counted() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::open(directory.path(), Options::default()).unwrap();
         let intake = Intake::new(vec![(Signal::Logs, spool.log("logs").unwrap())]);
-        let payload = Bytes::from_static(b"\x0a\x00");
         // Before anybody waited for it, and while it is waited for.
-        drop(intake.append(Signal::Logs, &payload, 3).unwrap());
-        let waiting = intake.append(Signal::Logs, &payload, 4).unwrap().durable();
+        drop(intake.append(Signal::Logs, &ONE, 3).unwrap());
+        let waiting = intake.append(Signal::Logs, &ONE, 4).unwrap().durable();
         drop(tokio::time::timeout(Duration::ZERO, waiting).await);
-        let counted = async {
-            while intake.counts(Signal::Logs).accepted() < 7 {
+        until(|| intake.counts(Signal::Logs).accepted() == 7).await;
+        assert_eq!(intake.counts(Signal::Logs).refused(), 0);
+    }
+
+    #[tokio::test]
+    async fn rule_13_a_request_into_two_logs_is_acked_when_both_have_it() {
+        let two = Two::new();
+        let intake = two.intake().waiting_at(|_| true);
+        let counts = intake.counts(Signal::Logs);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let stored = intake.append_when_room(Signal::Logs, &ONE, 3, deadline).unwrap();
+        let mut durable = Box::pin(stored.durable());
+        until(|| two.free.durable_sequence() == 1).await;
+        assert!(tokio::time::timeout(Duration::ZERO, &mut durable).await.is_err(), "only one of them has it");
+        assert_eq!((counts.accepted(), counts.refused()), (0, 0));
+        two.give_room();
+        durable.await.unwrap();
+        assert_eq!((two.full.durable_sequence(), counts.accepted(), counts.refused()), (2, 3, 0));
+    }
+
+    #[tokio::test]
+    async fn rule_13_a_request_into_two_logs_is_refused_when_one_refuses_it() {
+        let two = Two::new();
+        let intake = two.intake();
+        let counts = intake.counts(Signal::Logs);
+        assert!(intake.append(Signal::Logs, &ONE, 3).unwrap_err().is_full());
+        assert_eq!((counts.accepted(), counts.refused()), (0, 3));
+        // The same when it waited, in vain.
+        let waiting = two.intake().waiting_at(|_| true);
+        let counts = waiting.counts(Signal::Logs);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let stored = waiting.append_when_room(Signal::Logs, &ONE, 3, deadline).unwrap();
+        waiting.stop_waiting();
+        assert!(stored.durable().await.unwrap_err().is_full());
+        assert_eq!((counts.accepted(), counts.refused()), (0, 3));
+    }
+
+    /// A log with room, and one whose cursor has all pending that it may.
+    struct Two {
+        free: Log,
+        full: Log,
+        cursor: std::cell::RefCell<Cursor>,
+        _spool: Spool,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Two {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let spool = Spool::open(directory.path(), Options::default()).unwrap();
+            let [free, full] = ["free", "full"].map(|name| spool.log(name).unwrap());
+            let max_pending = Some(Limit::Items(3));
+            let options = CursorOptions { max_pending, ..CursorOptions::new(Start::Oldest, Need::Required) };
+            let cursor = full.cursor_with("c", options).unwrap().into();
+            full.append_wait(1, ONE.clone(), 3).unwrap();
+            Self { free, full, cursor, _spool: spool, _directory: directory }
+        }
+
+        fn intake(&self) -> Intake {
+            Intake::new([&self.free, &self.full].map(|log| (Signal::Logs, log.clone())).into())
+        }
+
+        fn give_room(&self) {
+            let mut cursor = self.cursor.borrow_mut();
+            cursor.next_batch(1 << 20).unwrap();
+            cursor.ack(1, 1, 0).unwrap();
+        }
+    }
+
+    async fn until(is_so: impl Fn() -> bool) {
+        let wait = async {
+            while !is_so() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), counted).await.expect("not counted");
-        assert_eq!(intake.counts(Signal::Logs).refused(), 0);
+        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("within 10 s");
     }
 }
