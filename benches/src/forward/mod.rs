@@ -42,6 +42,11 @@ struct Throughput {
     /// Of the records of a turn, so many percent: 20,000 with batches of one, 1 and 2 million above.
     #[arg(long, default_value_t = 100)]
     percent: u64,
+    /// Megabytes that are sent and delivered before anything is measured. By then a log of tidegate has what it keeps of the
+    /// delivered (`retain_size`, 1 GiB) and writes into segments that it had before, as an agent does all its life but
+    /// for the first minutes.
+    #[arg(long, default_value_t = 1_500)]
+    warm_up: u64,
     /// Compressed on the way out.
     #[arg(long)]
     gzip: bool,
@@ -109,7 +114,9 @@ fn work(args: &Throughput, batch: u64) -> Work {
         10..500 => (1_000_000, 16),
         _ => (2_000_000, 8),
     };
+    let warm_up = load::request(turn::WARM_UP_BATCH).len() as u64;
     Work {
+        warm_up: args.warm_up * 1_000_000 / warm_up * turn::WARM_UP_BATCH,
         request: load::request(batch),
         records: (records * args.percent / 100).max(batch) / batch * batch,
         batch,

@@ -59,6 +59,11 @@ impl Process {
         Ok(ticks?.iter().sum::<u64>() as f64 / 100.0)
     }
 
+    /// Lets [`Process::peak_memory`] begin anew, with what it has now: `proc_pid_clear_refs(5)`.
+    pub(super) fn forget_peak_memory(&self) -> std::io::Result<()> {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")
+    }
+
     /// The most memory that it had at once so far, in bytes.
     pub(super) fn peak_memory(&self) -> Result<u64, Box<dyn Error>> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

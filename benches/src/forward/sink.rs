@@ -1,8 +1,8 @@
 //! The backend: counts log records and answers success; decodes nothing.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,7 +15,13 @@ use crate::raw::RawCodec;
 #[derive(Debug, Default)]
 struct Arrived {
     records: AtomicU64,
-    first: std::sync::OnceLock<Instant>,
+    first: Mutex<Option<Instant>>,
+}
+
+impl Arrived {
+    fn first(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Clone)]
@@ -26,7 +32,7 @@ impl tonic::server::UnaryService<Bytes> for Service {
     type Future = std::future::Ready<Result<tonic::Response<Bytes>, tonic::Status>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        self.0.first.get_or_init(Instant::now);
+        self.0.first().get_or_insert_with(Instant::now);
         let items = tidegate::otlp::count(tidegate::otlp::Signal::Logs, request.get_ref()).unwrap_or(0);
         self.0.records.fetch_add(u64::from(items), Ordering::Relaxed);
         std::future::ready(Ok(tonic::Response::new(Bytes::new())))
@@ -88,7 +94,13 @@ impl Sink {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        Ok(self.arrived.first.get().map_or(Duration::ZERO, Instant::elapsed))
+        Ok(self.arrived.first().map_or(Duration::ZERO, |first| first.elapsed()))
+    }
+
+    /// Counts from here on.
+    pub(super) fn begin(&self) {
+        self.arrived.records.store(0, Ordering::Relaxed);
+        *self.arrived.first() = None;
     }
 }
 

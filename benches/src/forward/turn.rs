@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::load::load;
+use super::load::{self, load};
 use super::process::Process;
 use super::sink::{self, Sink};
 use super::subject::Subject;
@@ -22,7 +22,12 @@ pub(super) struct Work {
     pub(super) batch: u64,
     pub(super) streams: u64,
     pub(super) gzip: bool,
+    /// Sent before anything is measured: records, in requests of [`WARM_UP_BATCH`].
+    pub(super) warm_up: u64,
 }
+
+/// Records in a request before anything is measured.
+pub(super) const WARM_UP_BATCH: u64 = 1000;
 
 /// What a turn measured.
 pub(super) struct Figures {
@@ -38,7 +43,7 @@ pub(super) struct Figures {
     down_bytes_per_byte: f64,
     drain_per_second: f64,
     drain_per_cpu_second: f64,
-    /// Of all of it, in MiB.
+    /// Of all that is measured, in MiB.
     peak_memory: f64,
 }
 
@@ -89,10 +94,17 @@ async fn phases(dir: &Path, subject: &Subject, work: &Work) -> Result<Figures, B
     let mut process = Process::start(subject, dir, address, work.gzip)?;
     let channel = process.connect().await?;
 
-    let cpu = [process.cpu_seconds()?];
+    if work.warm_up > 0 {
+        load(&channel, &load::request(WARM_UP_BATCH), work.warm_up / WARM_UP_BATCH, 8).await?;
+        backend.wait_for(work.warm_up, LIMIT).await?;
+        backend.begin();
+        process.forget_peak_memory()?;
+    }
+
+    let cpu = process.cpu_seconds()?;
     let up = load(&channel, &work.request, requests, work.streams).await?;
     let up_took = backend.wait_for(work.records, LIMIT).await?;
-    let up_cpu = process.cpu_seconds()? - cpu[0];
+    let up_cpu = process.cpu_seconds()? - cpu;
 
     drop(backend);
     device::settle(dir)?;
