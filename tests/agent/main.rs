@@ -29,3 +29,4 @@ mod spool;
 mod start;
 mod stop;
 mod tail;
+mod two_agents;
