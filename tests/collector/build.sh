@@ -2,11 +2,17 @@
 # Builds a Collector with the Collector's own builder, every module held to a go.sum: build.sh gateway|peer DIR GO
 #
 # gateway: 0.138.0, the newest with the opensearch exporter; what tidegate sends through. peer: 0.162.0 with file_storage;
-# what tidegate is compared with.
+# what tidegate is compared with, and the queue of which it is. What is built is what the examples name.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)/$1
+case $1 in
+    gateway) example=gateway ;;
+    peer) example=collector-queue ;;
+    *) echo "no Collector $1"; exit 2 ;;
+esac
+manifest=$(cd "$(dirname "$0")/../.." && pwd)/examples/$example/builder.yaml
 out=$(realpath -m "$2") go=$3
-version=$(grep -oE 'version: [0-9.]+' "$here/builder.yaml" | head -1 | cut -d' ' -f2)
+version=$(grep -oE 'version: [0-9.]+' "$manifest" | head -1 | cut -d' ' -f2)
 [ -n "$go" ] || { echo "no go command: apt-get install golang-go"; exit 1; }
 if [ -x "$out/otelcol" ] && cmp -s "$here/go.sum" "$out/go.sum"; then "$out/otelcol" --version; exit; fi
 mkdir -p "$out"
@@ -31,7 +37,7 @@ export PATH
 cd "$out"
 [ -x bin/builder ] || go install "go.opentelemetry.io/collector/cmd/builder@v$version"
 rm -rf _build
-bin/builder --config "$here/builder.yaml" --skip-get-modules --skip-compilation
+bin/builder --config "$manifest" --skip-get-modules --skip-compilation
 cp "$here/go.mod" "$here/go.sum" _build/
 (cd _build && go build -mod=readonly -trimpath -ldflags='-s -w' -o "$out/otelcol.part" .)
 mv otelcol.part otelcol

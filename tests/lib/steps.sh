@@ -16,7 +16,7 @@ step doc            "cargo doc, no warnings" crates
 step ebpf           "the committed BPF object is what its sources compile to" debian
 step test           "cargo test: hermetic" crates
 step test-sdk       "cargo test, feature sdk alone" crates
-step outage         "a Collector that is gone, throttled, cut off and expired: all arrives, in order" "debian crates peer"
+step outage         "a Collector that is gone, throttled, cut off and expired: all arrives, in order; a Collector that queues in tidegate" "debian crates peer"
 step hostile        "clients and servers that mean harm" crates
 step damage         "every bit of a segment flipped, every length cut" crates
 step fuzz           "the format against any bytes: libFuzzer, a short run" crates

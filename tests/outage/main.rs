@@ -1,6 +1,6 @@
 //! A long outage behind a real Collector, in stages: the Collector is gone, its backend throttles, the network swallows what is
-//! sent, its certificate expired. What was acknowledged arrives, in order, and the ledger closes. Needs the Collector that
-//! `tests/run peer` builds.
+//! sent, its certificate expired. What was acknowledged arrives, in order, and the ledger closes. And tidegate as
+//! the queue of a Collector, while either is killed. Needs the Collector that `tests/run peer` builds.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
@@ -10,6 +10,8 @@ mod backend;
 mod load;
 mod network;
 mod parts;
+mod programs;
+mod queue;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 mod support;
@@ -20,7 +22,8 @@ use std::time::{Duration, Instant};
 use backend::{Backend, Say};
 use load::Load;
 use network::Network;
-use parts::{Certificate, Collector, Tidegate};
+use parts::{Certificate, Gateway};
+use programs::{Books, local};
 use support::wait_for;
 
 /// What a slow machine under load may take.
@@ -32,10 +35,11 @@ const RECORDS: u64 = 60_000;
 fn an_outage_loses_nothing_and_keeps_the_order() {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let backend = Backend::start();
-    let mut collector = Collector::new(home.path(), backend.address);
-    let network = Network::to(collector.address);
-    let tidegate = Tidegate::start(home.path(), network.address);
-    let mut load = Load::to(tidegate.address);
+    let mut collector = Gateway::new(home.path(), backend.address);
+    let network = Network::to(collector.address());
+    let agent = local();
+    let tidegate = parts::forward(home.path(), agent, network.address);
+    let mut load = Load::to(agent);
 
     // Each stage: what is wrong, its end, and what health or the log says meanwhile.
     collector.start(Certificate::Valid);
@@ -65,7 +69,7 @@ fn an_outage_loses_nothing_and_keeps_the_order() {
     let repeated = all.len() as u64 - sent;
     println!("figure: {sent} records acknowledged over four outages, all arrived in order, {repeated} twice");
     // Batches of 2 MiB at most are in flight when something breaks, one at a time.
-    tidegate.assert_the_ledger_closes(sent);
+    assert_eq!(tidegate.end("otlp"), Books { accepted: sent, delivered: sent });
 }
 
 /// Sends the load of ten minutes while something is wrong, then lets it be mended and waits until all is delivered.
