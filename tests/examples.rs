@@ -14,6 +14,30 @@ fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
+/// Configurations of tidegate.
+const OURS: [&str; 4] =
+    ["agent-to-agent/central.yaml", "agent-to-agent/edge.yaml", "collector-queue/tidegate.yaml", "gateway/agent.yaml"];
+/// Configurations of the Collector, which the tests `outage` and `whole_way` give to it, and what `tests/run peer` and
+/// `tests/run collector` build it of.
+const THE_COLLECTORS: [&str; 4] = [
+    "collector-queue/builder.yaml",
+    "collector-queue/collector.yaml",
+    "gateway/builder.yaml",
+    "gateway/collector.yaml",
+];
+const KUBERNETES: &str = "kubernetes/daemonset.yaml";
+
+/// The YAML files of the examples.
+fn yaml_files() -> BTreeSet<String> {
+    let root = path("examples");
+    let names = |folder: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let folders = names(&root).into_iter().filter(|path| path.is_dir());
+    let files = folders.flat_map(|folder| names(&folder)).filter(|path| path.extension().is_some_and(|e| e == "yaml"));
+    files.map(|file| file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned()).collect()
+}
+
 fn text(relative: &str) -> String {
     std::fs::read_to_string(path(relative)).unwrap_or_else(|e| panic!("{relative}: {e}"))
 }
@@ -53,8 +77,21 @@ fn daemonset_container<'a>(documents: &'a [Yaml<'a>]) -> &'a Yaml<'a> {
 }
 
 #[test]
-fn the_agent_configuration_is_valid() {
-    assert_valid(&path("examples/agent.yaml"));
+fn each_configuration_of_tidegate_is_valid() {
+    for name in OURS {
+        assert_valid(&path("examples").join(name));
+    }
+}
+
+#[test]
+fn no_file_is_left_out() {
+    let known = OURS.into_iter().chain(THE_COLLECTORS).chain([KUBERNETES]).map(str::to_owned).collect();
+    assert_eq!(yaml_files(), known, "each file is checked by somebody");
+    let readme = text("README.md");
+    for entry in std::fs::read_dir(path("examples")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(readme.contains(&format!("[examples/{name}](examples/{name})")), "README.md does not name {name}");
+    }
 }
 
 #[test]

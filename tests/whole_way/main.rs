@@ -1,7 +1,7 @@
 //! The whole way with real parts: agent → OpenTelemetry Collector → OpenSearch. Needs root, for the kernel's events.
 //!
-//! `tests/run whole-way` builds the Collector and fetches OpenSearch; the agent's configuration is
-//! `examples/agent.yaml`, the gateway's is `otel-config.yaml`.
+//! `tests/run whole-way` builds the Collector and fetches OpenSearch; agent and gateway run
+//! the configurations of `examples/gateway`.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its own preparation fails")]
 
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use client::Client;
 use documents::Documents;
+use servers::Gateway;
 use stage::Stage;
 use triggers::{Container, HungTask, Network};
 
@@ -36,6 +37,11 @@ const EVENTS: [&str; 6] = [
     "kernel.task.hung",
     "collector.probe_state",
 ];
+
+#[test]
+fn the_gateways_configuration_is_valid() {
+    Gateway::assert_valid();
+}
 
 /// The gateway is down, kernel events happen, an application sends 10,000 records, and the agent is killed in the middle.
 /// When the gateway is there, everything acknowledged and every event is in OpenSearch.

@@ -102,7 +102,7 @@ impl OpenSearch {
     }
 }
 
-/// The OpenTelemetry Collector with the repository's `otel-config.yaml`.
+/// The OpenTelemetry Collector with the gateway's configuration of the examples.
 pub(crate) struct Gateway {
     /// OTLP over gRPC.
     pub(crate) grpc: SocketAddr,
@@ -121,11 +121,23 @@ impl Gateway {
         Self { grpc, http, health, opensearch, log: home.join("gateway.log"), server: None }
     }
 
+    /// The Collector on the gateway's configuration.
+    fn program(arguments: &[&str]) -> Command {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gateway/collector.yaml");
+        let mut command = Command::new(parts().join("collector/otelcol"));
+        command.args(arguments).arg("--config").arg(config);
+        command
+    }
+
+    /// The Collector finds nothing wrong with the configuration.
+    pub(crate) fn assert_valid() {
+        let output = Self::program(&["validate"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Starts it and waits until it is healthy.
     pub(crate) fn start(&mut self) {
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("otel-config.yaml");
-        let mut command = Command::new(parts().join("collector/otelcol"));
-        command.arg("--config").arg(config);
+        let mut command = Self::program(&[]);
         command.env("GATEWAY_GRPC", self.grpc.to_string()).env("GATEWAY_HTTP", self.http.to_string());
         command.env("GATEWAY_HEALTH", self.health.to_string());
         command.env("OPENSEARCH_URL", format!("http://{}", self.opensearch));

@@ -15,7 +15,7 @@ use crate::support::{Agent, free_port, wait_for};
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// The index that `otel-config.yaml` names.
+/// The index that `examples/gateway/collector.yaml` names.
 const INDEX: &str = "kernel-events";
 
 /// Everything of one story. Dropping it ends every process.
@@ -59,14 +59,14 @@ impl Stage {
         self.home.path().join("data")
     }
 
-    /// Starts the agent with `examples/agent.yaml` and waits until it is ready.
+    /// Starts the agent with `examples/gateway/agent.yaml` and waits until it is ready.
     pub(crate) fn start_agent(&mut self) {
         self.start_agent_with(&[]);
     }
 
     /// As `start_agent`, with `--set` of each of these.
     pub(crate) fn start_agent_with(&mut self, settings: &[&str]) {
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/agent.yaml");
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gateway/agent.yaml");
         let environment = [
             ("TIDEGATE_OTLP_GRPC", self.otlp.to_string()),
             ("TIDEGATE_OTLP_HTTP", self.http.to_string()),
