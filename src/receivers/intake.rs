@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Counts, Refusals, Stored};
+use super::{Counts, Protocol, Refusals, Stored};
 use crate::otlp::Signal;
 use crate::spool::{Ack, Error, Log};
 
@@ -15,7 +15,9 @@ use crate::spool::{Ack, Error, Log};
 #[derive(Clone, Debug, Default)]
 pub struct Intake {
     logs: Vec<Way>,
+    /// Of what comes by no protocol, or by that of [`Intake::via`].
     counts: Arc<[Counts; 3]>,
+    by_protocol: [Arc<[Counts; 3]>; Protocol::ALL.len()],
     refusals: Arc<Refusals>,
     /// Nobody is to wait for room any more.
     is_stopping: Arc<AtomicBool>,
@@ -48,7 +50,14 @@ impl Intake {
     /// Writes to other logs, and goes on counting.
     #[must_use]
     pub fn with_logs(self, logs: Vec<(Signal, Log)>) -> Self {
-        Self { counts: self.counts, refusals: self.refusals, ..Self::new(logs) }
+        let Self { counts, by_protocol, refusals, .. } = self;
+        Self { counts, by_protocol, refusals, ..Self::new(logs) }
+    }
+
+    /// The same intake for what comes by this protocol, which is counted by itself.
+    #[must_use]
+    pub fn via(&self, protocol: Protocol) -> Self {
+        Self { counts: Arc::clone(&self.by_protocol[protocol as usize]), ..self.clone() }
     }
 
     /// Whether any pipeline takes this signal.

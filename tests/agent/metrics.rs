@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message as _;
+
 use crate::backend::{Backend, Mood, nobody};
-use crate::client::{Client, bodies, send};
+use crate::client::{Client, bodies, request, send};
 use crate::http::{get, post};
 use crate::stage::{PATIENCE, Running, Stage, to};
 use crate::support::wait_for;
@@ -122,8 +124,8 @@ fn a_scrape_is_prometheus_text_and_counts_what_came_went_and_waits() {
     let good = exporter("otlp/good");
     let settled = || Some(scrape()).filter(|scrape| value(scrape, "tidegate_exporter_sent_items_total", &good) == 15.0);
     let settled = wait_for(PATIENCE, settled).expect("what was sent is counted");
-    assert_eq!(value(&settled, "otelcol_receiver_accepted_log_records", &[("receiver", "otlp")]), 15.0);
-    assert_eq!(value(&settled, "otelcol_receiver_refused_log_records", &[("receiver", "otlp")]), 0.0);
+    assert_eq!(received(&settled, "grpc"), [15.0, 0.0, 0.0]);
+    assert_eq!(received(&settled, "http"), [0.0, 0.0, 0.0]);
     let refused = |protocol, reason| [("receiver", "otlp"), ("protocol", protocol), ("reason", reason)];
     let refused = |p, r| value(&settled, "tidegate_receiver_refused_requests_total", &refused(p, r));
     assert_eq!([refused("http", "malformed"), refused("grpc", "malformed"), refused("http", "busy")], [1.0, 0.0, 0.0]);
@@ -172,6 +174,33 @@ fn a_scrape_is_prometheus_text_and_counts_what_came_went_and_waits() {
     buckets.sort_by(f64::total_cmp);
     assert!(count > 0.0 && of("sum")[0] > 0.0);
     assert_eq!((buckets.len(), buckets.last()), (15, Some(&count)), "the last bucket has them all");
+}
+
+/// Log records that were accepted, refused and failed by a transport of the receiver `otlp`, under the Collector's
+/// names and labels.
+fn received(scrape: &Scrape, transport: &str) -> [f64; 3] {
+    let labels = [("receiver", "otlp"), ("transport", transport)];
+    ["accepted", "refused", "failed"]
+        .map(|what| value(scrape, &format!("otelcol_receiver_{what}_log_records"), &labels))
+}
+
+#[test]
+fn a_receivers_counts_are_by_transport_and_go_on_over_a_reload() {
+    let stage = Stage::new();
+    let full = to(nobody()).replacen('{', "{ sending_queue: { sizer: items, queue_size: 3 },", 1);
+    let running = stage.start(&[("otlp", full)]);
+    let over_http =
+        |running: &Running, count| post(running.http, &request(&bodies("http", count)).encode_to_vec()).status;
+    assert_eq!(over_http(&running, 1), 200);
+    send(running.grpc, &bodies("grpc", 2));
+    assert_eq!(over_http(&running, 5), 503);
+    running.agent.signal(rustix::process::Signal::HUP);
+    running.agent.wait_said("reloaded in ", PATIENCE);
+    let running = Running::listening(running.agent);
+    Client::of(running.grpc).send(&bodies("refused", 4)).unwrap_err();
+    let scrape = parse(&get(running.metrics, "/metrics").text());
+    assert_eq!(received(&scrape, "grpc"), [2.0, 4.0, 0.0]);
+    assert_eq!(received(&scrape, "http"), [1.0, 5.0, 0.0]);
 }
 
 #[test]

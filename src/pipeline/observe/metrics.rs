@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use super::process::Process;
 use super::{Observed, ObservedExporter};
+use crate::config::Id;
 use crate::exporters::Snapshot;
 use crate::extensions::metrics::{Exposition, Kind};
 use crate::otlp::Signal;
-use crate::receivers::{Counts, Protocol, Reason};
+use crate::receivers::{Counts, Intake, Protocol, Reason};
 use crate::spool::{CursorInspection, Inspection, Limit, Log, LogInspection};
 
 /// Reads one number off what a family's samples are made from.
@@ -37,16 +38,23 @@ impl Observed {
     }
 
     fn receivers(&self, exposition: &mut Exposition) {
+        let counted: Vec<(String, Option<Protocol>, Intake)> =
+            self.intakes.iter().flat_map(|(id, intake)| by_transport(id, intake)).collect();
         for signal in Signal::ALL {
-            let families: [(&str, &str, Value<Counts>); 2] = [
+            let families: [(&str, &str, Value<Counts>); 3] = [
                 ("accepted", "durably stored and acknowledged", Counts::accepted),
                 ("refused", "refused; the sender was told", Counts::refused),
+                // Whatever goes wrong once items are counted, a log answers it. As in the Collector it is there all the
+                // same: a sum without it would be empty.
+                ("failed", "not stored for a fault of the receiver itself", |_| 0),
             ];
             for (what, help, count) in families {
                 let name = format!("otelcol_receiver_{what}_{}", unit(signal));
                 exposition.family(&name, Kind::Unknown, &format!("Items of this signal that were {help}."));
-                for (receiver, intake) in self.intakes.iter().filter(|(_, intake)| intake.accepts(signal)) {
-                    exposition.sample(&name, &[("receiver", &receiver.to_string())], count(intake.counts(signal)));
+                for (receiver, transport, intake) in counted.iter().filter(|(.., intake)| intake.accepts(signal)) {
+                    let transport = transport.map(|protocol| ("transport", protocol.name()));
+                    let labels: Vec<_> = [("receiver", receiver.as_str())].into_iter().chain(transport).collect();
+                    exposition.sample(&name, &labels, count(intake.counts(signal)));
                 }
             }
         }
@@ -177,6 +185,14 @@ impl Observed {
         let name = "tidegate_age_drops_paused";
         exposition.family(name, Kind::Gauge, "1 while nothing is dropped for its age: the wall clock was set.");
         exposition.sample(name, &[], u64::from(self.spool.age_is_paused()));
+    }
+}
+
+/// What a receiver counts by itself: as the Collector, by protocol where there is one.
+fn by_transport(id: &Id, intake: &Intake) -> Vec<(String, Option<Protocol>, Intake)> {
+    match id.kind() {
+        "otlp" => Protocol::ALL.map(|protocol| (id.to_string(), Some(protocol), intake.via(protocol))).into(),
+        _ => vec![(id.to_string(), None, intake.clone())],
     }
 }
 

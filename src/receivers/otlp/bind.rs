@@ -174,7 +174,7 @@ impl Bound {
         let Self { id, grpc, http, limits, admission } = self;
         let (stop, stopped) = watch::channel(());
         let served = |port: Port, protocol| {
-            let (intake, admission, auth) = (intake.clone(), admission.clone(), port.auth.clone());
+            let (intake, admission, auth) = (intake.via(protocol), admission.clone(), port.auth.clone());
             let (limit, limit_key) = port.size;
             let (id, limits) = (Arc::clone(&id), limits.clone());
             let receive = Receive { id, protocol, intake, admission, auth, limits: limits.clone(), limit, limit_key };

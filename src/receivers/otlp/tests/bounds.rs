@@ -11,6 +11,7 @@ use tonic_types::StatusExt;
 
 use super::lab::{Answer, Lab, PROTOBUF, grpc, gzip, logs, message};
 use crate::otlp::Signal;
+use crate::receivers::Protocol;
 use crate::receivers::otlp::{Admission, Limits};
 use crate::spool::{LogOptions, Need, Options, Start};
 
@@ -66,8 +67,11 @@ async fn rule_12_a_full_log_asks_for_time() {
     assert_eq!(answer.status, 503);
     assert!(answer.head.contains("retry-after: "), "{}", answer.head);
     assert_eq!(answer.rpc_status().code, Code::Unavailable as i32);
-    assert_eq!(lab.intake.counts(Signal::Logs).accepted(), answers * 100);
-    assert_eq!(lab.intake.counts(Signal::Logs).refused(), 200);
+    let counts = |protocol| {
+        let intake = lab.intake.via(protocol);
+        (intake.counts(Signal::Logs).accepted(), intake.counts(Signal::Logs).refused())
+    };
+    assert_eq!((counts(Protocol::Grpc), counts(Protocol::Http)), ((answers * 100, 100), (0, 100)));
 }
 
 #[tokio::test]

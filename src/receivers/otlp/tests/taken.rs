@@ -10,6 +10,7 @@ use tonic::codec::CompressionEncoding;
 
 use super::lab::{Lab, PROTOBUF, gzip, logs, metrics, traces};
 use crate::otlp::Signal;
+use crate::receivers::Protocol;
 
 #[tokio::test]
 async fn the_three_signals_are_stored_as_they_came_over_grpc() {
@@ -29,7 +30,7 @@ async fn the_three_signals_are_stored_as_they_came_over_grpc() {
     stored(Signal::Logs, logs(3, "a").encode_to_vec(), 3);
     stored(Signal::Traces, traces(2).encode_to_vec(), 2);
     stored(Signal::Metrics, metrics(4).encode_to_vec(), 4);
-    assert_eq!(lab.intake.counts(Signal::Logs).accepted(), 3);
+    assert_eq!(lab.intake.via(Protocol::Grpc).counts(Signal::Logs).accepted(), 3);
 }
 
 #[tokio::test]
