@@ -66,6 +66,11 @@ impl Intake {
         self.logs.iter().any(|way| way.signal == signal)
     }
 
+    /// Whether who can wait may have to, for room in a log of this signal.
+    pub(super) fn waits(&self, signal: Signal) -> bool {
+        self.logs.iter().any(|way| way.signal == signal && way.waits)
+    }
+
     /// What became of this signal's items since start.
     #[must_use]
     pub fn counts(&self, signal: Signal) -> &Counts {
@@ -85,11 +90,12 @@ impl Intake {
     /// # Errors
     /// What [`Log::append`] answers: full, busy, poisoned, too large.
     pub fn append(&self, signal: Signal, payload: &Bytes, items: u32) -> Result<Stored, Error> {
-        self.append_to(signal, items, |way| way.log.append(signal.tag(), payload.clone(), items))
+        self.append_to(signal, items, true, |way| way.log.append(signal.tag(), payload.clone(), items))
     }
 
     /// As [`Intake::append`], for who can wait: where a log is full whose senders are to wait for room, [`Stored`]
-    /// waits, until `until` or [`Intake::stop_waiting`]. Dropping it before takes the request back from that log.
+    /// waits, until `until` or [`Intake::stop_waiting`]. Dropping it before takes the request back from that log, and
+    /// counts it as refused.
     ///
     /// # Errors
     /// As [`Intake::append`].
@@ -100,7 +106,7 @@ impl Intake {
         items: u32,
         until: Instant,
     ) -> Result<Stored, Error> {
-        let stored = self.append_to(signal, items, |way| match way.waits {
+        let stored = self.append_to(signal, items, !self.waits(signal), |way| match way.waits {
             true => way.log.append_when_room(signal.tag(), payload.clone(), items, until),
             false => way.log.append(signal.tag(), payload.clone(), items),
         });
@@ -125,14 +131,12 @@ impl Intake {
         &self,
         signal: Signal,
         items: u32,
+        stays: bool,
         append: impl Fn(&Way) -> Result<Ack, Error>,
     ) -> Result<Stored, Error> {
         match self.logs.iter().filter(|way| way.signal == signal).map(append).collect::<Result<VecDeque<Ack>, Error>>()
         {
-            Ok(acks) => {
-                let stays = !self.logs.iter().any(|way| way.signal == signal && way.waits);
-                Ok(Stored { acks, error: None, signal, items, counts: Arc::clone(&self.counts), stays })
-            }
+            Ok(acks) => Ok(Stored { acks, error: None, signal, items, counts: Arc::clone(&self.counts), stays }),
             Err(error) => {
                 self.counts(signal).refuse(items);
                 Err(error)

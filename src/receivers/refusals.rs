@@ -39,6 +39,8 @@ pub enum Reason {
     NoPipeline,
     /// A path, method, content type or compression that is not taken.
     Unsupported,
+    /// Its sender hung up while it waited for room in a log.
+    Cancelled,
 }
 
 impl Protocol {
@@ -57,7 +59,7 @@ impl Protocol {
 
 impl Reason {
     /// All there are.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Busy,
         Self::Full,
         Self::Unavailable,
@@ -68,6 +70,7 @@ impl Reason {
         Self::Unauthenticated,
         Self::NoPipeline,
         Self::Unsupported,
+        Self::Cancelled,
     ];
 
     /// As the metric has it.
@@ -84,6 +87,7 @@ impl Reason {
             Self::Unauthenticated => "unauthenticated",
             Self::NoPipeline => "no_pipeline",
             Self::Unsupported => "unsupported",
+            Self::Cancelled => "cancelled",
         }
     }
 }

@@ -21,7 +21,8 @@ impl Counts {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Items that a log refused; the sender was told and still has them.
+    /// Items that a log refused, or whose sender hung up where it may have to wait for room. It still has them, and was
+    /// told unless it hung up.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
@@ -98,10 +99,15 @@ impl Stored {
 }
 
 impl Drop for Stored {
-    /// A sender that hung up: what is on its way to the disk is stored all the same, and counted.
+    /// A sender that hung up: what is on its way to the disk is stored all the same, and counted. What waits for room is
+    /// taken back. Which of both it was is not to be seen where senders wait, so there it counts as refused: the sender
+    /// was not promised anything.
     fn drop(&mut self) {
-        if self.acks.is_empty() || !self.stays {
+        if self.acks.is_empty() {
             return;
+        }
+        if !self.stays {
+            return Counts::of(&self.counts, self.signal).refuse(self.items);
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (acks, error) = (std::mem::take(&mut self.acks), self.error.take());
@@ -145,6 +151,22 @@ mod tests {
         drop(tokio::time::timeout(Duration::ZERO, waiting).await);
         until(|| intake.counts(Signal::Logs).accepted() == 7).await;
         assert_eq!(intake.counts(Signal::Logs).refused(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_room_is_taken_back_and_counted_when_its_sender_hangs_up() {
+        let two = Two::new();
+        let waiting = Intake::new(vec![(Signal::Logs, two.full.clone())]).waiting_at(|_| true);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let append = |items| waiting.append_when_room(Signal::Logs, &ONE, items, deadline).unwrap();
+        // Before anybody waited for it, and while it is waited for.
+        drop(append(3));
+        drop(tokio::time::timeout(Duration::ZERO, append(4).durable()).await);
+        let counts = waiting.counts(Signal::Logs);
+        assert_eq!((counts.accepted(), counts.refused()), (0, 7));
+        two.give_room();
+        append(5).durable().await.unwrap();
+        assert_eq!((two.full.durable_sequence(), counts.accepted(), counts.refused()), (2, 5, 7));
     }
 
     #[tokio::test]

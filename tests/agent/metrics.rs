@@ -1,12 +1,15 @@
 //! What a Prometheus scrapes.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
 use prost::Message as _;
 
 use crate::backend::{Backend, Mood, nobody};
 use crate::client::{Client, bodies, request, send};
-use crate::http::{get, post};
+use crate::http::{connect, get, post};
+use crate::overflow::{queued, send_within};
 use crate::stage::{PATIENCE, Running, Stage, to};
 use crate::support::wait_for;
 
@@ -201,6 +204,42 @@ fn a_receivers_counts_are_by_transport_and_go_on_over_a_reload() {
     let scrape = parse(&get(running.metrics, "/metrics").text());
     assert_eq!(received(&scrape, "grpc"), [2.0, 4.0, 0.0]);
     assert_eq!(received(&scrape, "http"), [1.0, 5.0, 0.0]);
+}
+
+#[test]
+fn senders_that_hang_up_while_they_wait_for_room_are_counted() {
+    let stage = Stage::new();
+    let queue = "sizer: items, queue_size: 1, block_on_overflow: true";
+    let running = stage.start(&[("otlp", queued(nobody(), queue))]);
+    send(running.grpc, &["first"]);
+    let body = request(&bodies("hung up", 3)).encode_to_vec();
+    let head = "POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\n";
+    let whole = [format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat();
+    let cancelled = |scrape: &Scrape, protocol| {
+        let labels = [("receiver", "otlp"), ("protocol", protocol), ("reason", "cancelled")];
+        value(scrape, "tidegate_receiver_refused_requests_total", &labels)
+    };
+    // On a slow machine a sender may be gone before it came to wait: then another one is sent.
+    let hang_up = || {
+        let mut stream = connect(running.http);
+        stream.write_all(&whole).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        assert!(stream.read(&mut [0]).is_err(), "it was answered");
+        send_within(running.grpc, "hung up", Duration::from_millis(300)).unwrap_err();
+        let scrape = parse(&get(running.metrics, "/metrics").text());
+        (cancelled(&scrape, "http") > 0.0 && cancelled(&scrape, "grpc") > 0.0).then_some(())
+    };
+    wait_for(PATIENCE, hang_up).expect("those who hung up are counted");
+    // Those of the last round may be noticed only now.
+    let settled = || {
+        let scrape = parse(&get(running.metrics, "/metrics").text());
+        let [grpc, http] =
+            ["grpc", "http"].map(|transport| (cancelled(&scrape, transport), received(&scrape, transport)));
+        (grpc.1 == [1.0, grpc.0, 0.0] && http.1 == [0.0, 3.0 * http.0, 0.0]).then_some(())
+    };
+    wait_for(PATIENCE, settled).expect("their items are refused");
+    let said = running.agent.stderr();
+    assert!(said.contains("hung up while it waited for room"), "{said}");
 }
 
 #[test]

@@ -19,12 +19,12 @@ use crate::support::wait_for;
 const PROTOBUF: &str = "Content-Type: application/x-protobuf\r\n";
 
 /// An `otlp` exporter with this `sending_queue`.
-fn queued(backend: SocketAddr, queue: &str) -> String {
+pub(crate) fn queued(backend: SocketAddr, queue: &str) -> String {
     to(backend).replacen('{', &format!("{{ sending_queue: {{ {queue} }},"), 1)
 }
 
 /// Sends one record with a deadline of the client's own.
-fn send_within(agent: SocketAddr, body: &str, limit: Duration) -> Result<(), Status> {
+pub(crate) fn send_within(agent: SocketAddr, body: &str, limit: Duration) -> Result<(), Status> {
     RUNTIME.block_on(async {
         let endpoint = Endpoint::from_shared(format!("http://{agent}")).unwrap();
         let mut client = LogsServiceClient::new(endpoint.connect_lazy());

@@ -43,7 +43,7 @@ impl Observed {
         for signal in Signal::ALL {
             let families: [(&str, &str, Value<Counts>); 3] = [
                 ("accepted", "durably stored and acknowledged", Counts::accepted),
-                ("refused", "refused; the sender was told", Counts::refused),
+                ("refused", "refused; the sender was told, or hung up while it waited", Counts::refused),
                 // Whatever goes wrong once items are counted, a log answers it. As in the Collector it is there all the
                 // same: a sum without it would be empty.
                 ("failed", "not stored for a fault of the receiver itself", |_| 0),
@@ -63,7 +63,11 @@ impl Observed {
     /// Requests, not items: of most that are refused nobody knows the items.
     fn refusals(&self, exposition: &mut Exposition) {
         let name = "tidegate_receiver_refused_requests_total";
-        exposition.family(name, Kind::Counter, "Requests that were refused, by reason; the sender was told.");
+        exposition.family(
+            name,
+            Kind::Counter,
+            "Requests that were refused, by reason; the sender was told, or hung up.",
+        );
         for (id, intake) in self.intakes.iter().filter(|(id, _)| id.kind() == "otlp") {
             let (receiver, refusals) = (id.to_string(), intake.refusals());
             for (protocol, reason) in Protocol::ALL.iter().flat_map(|p| Reason::ALL.iter().map(move |r| (*p, *r))) {

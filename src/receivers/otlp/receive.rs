@@ -182,7 +182,11 @@ impl Receive {
         let (items, message, _permit) = if is_long { self.off_the_loop(open).await? } else { open()? };
         if items > 0 {
             let until = std::time::Instant::now() + self.limits.room_timeout;
-            self.intake.append_when_room(signal, &message.into(), items, until)?.durable().await?;
+            let stored = self.intake.append_when_room(signal, &message.into(), items, until)?;
+            let mut unanswered = Unanswered(self.intake.waits(signal).then_some(self));
+            let answer = stored.durable().await;
+            unanswered.0 = None;
+            answer?;
         }
         request.stored();
         Ok(())
@@ -229,6 +233,17 @@ impl Receive {
             Unreadable::NoRoom if is_too_large => self.too_large(),
             Unreadable::NoRoom => Refusal::Busy,
         })
+    }
+}
+
+/// A request that may have to wait for room, while it is there: dropped with it, its sender hung up.
+struct Unanswered<'r>(Option<&'r Receive>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(receive) = self.0 {
+            receive.refused(Reason::Cancelled, "its sender hung up while it waited for room");
+        }
     }
 }
 
