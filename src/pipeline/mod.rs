@@ -7,6 +7,7 @@
 //! A reload is a pause and a start. What is [`Kept`] over it: the kernel receiver, which goes on writing into its log,
 //! the counts of receivers and exporters, and the receivers' memory for requests in flight.
 
+mod budgets;
 pub(crate) mod control;
 mod drains;
 mod kernel;
@@ -30,6 +31,7 @@ use crate::spool::{self, Log, Spool};
 
 pub use kernel::Kernel;
 
+use budgets::Budgets;
 use drains::{Drain, Statuses};
 use receivers::Receivers;
 use stop::Stop;
@@ -74,8 +76,7 @@ pub struct Kept {
     kernel: Kernel,
     intakes: BTreeMap<Id, Intake>,
     statuses: Statuses,
-    /// The memory of requests in flight: what the graph before still holds counts for the next.
-    admission: otlp::Admission,
+    budgets: Budgets,
 }
 
 impl Kept {
@@ -113,7 +114,8 @@ impl Agent {
     /// The first thing that could not be had.
     pub async fn start(config: &Config, spool: &Spool, kept: &mut Kept) -> Result<Self, StartError> {
         // Ports first: an agent that cannot listen must not have moved a cursor.
-        let bound = receivers::bind(config, &kept.admission)?;
+        let budgets = Budgets::of(&config.receivers, &kept.budgets);
+        let bound = receivers::bind(config, &budgets)?;
         let listeners = observe::bind(config)?;
         let logs = open_logs(config, spool)?;
         let own = losses::open(spool, &config.spool.log)?;
@@ -131,6 +133,7 @@ impl Agent {
         tokio::task::block_in_place(|| kept.kernel.turn_to(config, &intakes))?;
         facts.extend(kept.kernel.facts(config).into_iter().chain(others));
         let receivers = Receivers::start(bound, &intakes);
+        kept.budgets = budgets;
         kept.intakes = intakes;
         kept.statuses = drains.iter().map(Drain::status_by_cursor).collect();
         let control = control::Controlled::new(spool.clone(), &drains).serve();

@@ -6,19 +6,16 @@ use std::time::{Duration, Instant};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::Stop;
+use super::budgets::Budgets;
 use crate::config::{Config, Id, Receiver};
 use crate::receivers::{Intake, otlp};
 
-/// Binds the ports of every `otlp` receiver. One budget for all: what is in flight is bounded for the agent, not for a
-/// receiver.
-pub(super) fn bind(
-    config: &Config,
-    admission: &otlp::Admission,
-) -> Result<BTreeMap<Id, otlp::Bound>, otlp::ListenError> {
+/// Binds the ports of every `otlp` receiver.
+pub(super) fn bind(config: &Config, budgets: &Budgets) -> Result<BTreeMap<Id, otlp::Bound>, otlp::ListenError> {
     let mut bound = BTreeMap::new();
     for (id, receiver) in &config.receivers {
         if let Receiver::Otlp(settings) = receiver {
-            bound.insert(id.clone(), otlp::bind(&id.to_string(), settings)?.sharing(admission.clone()));
+            bound.insert(id.clone(), otlp::bind(&id.to_string(), settings)?.sharing(budgets.for_receiver(id)));
         }
     }
     Ok(bound)

@@ -135,10 +135,10 @@ impl Plan<'_> {
 }
 
 impl Bound {
-    /// Shares the memory for requests in flight with other receivers, unless this one has its own.
+    /// Holds requests in flight in this memory, which others may share: other receivers, or this one before a reload.
     #[must_use]
     pub fn sharing(self, admission: Admission) -> Self {
-        if self.limits.max_in_flight_bytes.is_some() { self } else { Self { admission, ..self } }
+        Self { admission, ..self }
     }
 
     /// Where gRPC listens; the port is the real one where 0 was asked for. None of a socket in the file system.
