@@ -14,7 +14,7 @@ use http::HeaderName;
 
 pub use client::{Client, ClientSettings};
 #[cfg(feature = "agent")]
-pub use server::{Denied, Server, ServerSettings, Unknown, hash_is_known};
+pub use server::{Denied, RememberedPasswords, Server, ServerSettings, Unknown, hash_is_known};
 
 /// Text that nothing prints.
 #[derive(Clone, PartialEq, Eq)]

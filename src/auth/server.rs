@@ -1,8 +1,9 @@
 //! Who may send to a receiver.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -48,8 +49,8 @@ pub struct Denied {
     pub challenge: String,
 }
 
-/// Passwords that were checked are remembered for so many users.
-const MAX_REMEMBERED: usize = 1024;
+/// So many passwords that were right are remembered.
+const MAX_REMEMBERED: usize = 4096;
 /// Password hashes that are computed at once: each takes a processor for a tenth of a second.
 const MAX_HASHING: usize = 1;
 /// Requests that wait for their turn, or have it; one more is asked to come again at once.
@@ -63,15 +64,48 @@ const NOBODY: &str = "$2b$10$CwTycUXWue0Thq9StjUM0uJ8eJIZ6o5Z6w4b3p6r8eVxJ7n5uXo
 #[derive(Debug)]
 pub struct Server {
     kind: Kind,
-    /// Keyed hashes of credentials that were right, with the line that they were checked against.
-    remembered: Mutex<HashMap<Key, String>>,
-    keys: [RandomState; 2],
+    remembered: RememberedPasswords,
     hashing: Turns,
     line: Turns,
 }
 
-/// A keyed hash of user and password.
-type Key = (u64, u64);
+/// Passwords that were right, so that each is hashed once. What is remembered is keyed hashes of a password and of the
+/// hash that it was checked against: a password that was changed is not remembered, whatever else a reload changes.
+/// Clones share it.
+#[derive(Clone, Default)]
+pub struct RememberedPasswords {
+    right: Arc<Mutex<HashSet<(u64, u64)>>>,
+    keys: [RandomState; 2],
+}
+
+impl fmt::Debug for RememberedPasswords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl RememberedPasswords {
+    fn has(&self, password: &str, hash: &str) -> bool {
+        self.right().contains(&self.key(password, hash))
+    }
+
+    fn add(&self, password: &str, hash: &str) {
+        let mut right = self.right();
+        if right.len() >= MAX_REMEMBERED {
+            right.clear();
+        }
+        right.insert(self.key(password, hash));
+    }
+
+    fn key(&self, password: &str, hash: &str) -> (u64, u64) {
+        let [a, b] = &self.keys;
+        (a.hash_one((password, hash)), b.hash_one((password, hash)))
+    }
+
+    fn right(&self) -> std::sync::MutexGuard<'_, HashSet<(u64, u64)>> {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -99,11 +133,16 @@ impl Server {
         };
         Ok(Self {
             kind,
-            remembered: Mutex::default(),
-            keys: [RandomState::new(), RandomState::new()],
+            remembered: RememberedPasswords::default(),
             hashing: Turns::new(MAX_HASHING),
             line: Turns::new(MAX_IN_LINE),
         })
+    }
+
+    /// Remembers what these did, and they what this one does: judges of other ports, or of the time before a reload.
+    #[must_use]
+    pub fn remembering(self, remembered: RememberedPasswords) -> Self {
+        Self { remembered, ..self }
     }
 
     /// Judges a request by its headers.
@@ -123,28 +162,24 @@ impl Server {
             Unknown::Denied(Denied { message: message.to_owned(), challenge })
         };
         let (user, password) = basic(headers).ok_or_else(|| denied("user and password are needed (basic)"))?;
-        let line = lists.iter().find_map(|list| line_of(&list.text().ok()?, &user));
-        let hash = line.clone().unwrap_or_else(|| NOBODY.to_owned());
-        let [a, b] = &self.keys;
-        let key = (a.hash_one((&user, &password)), b.hash_one((&user, &password)));
-        if line.is_some() && self.remembered().get(&key) == line.as_ref() {
+        let hash = lists.iter().find_map(|list| line_of(&list.text().ok()?, &user));
+        let is_user = hash.is_some();
+        let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
+        if is_user && self.remembered.has(&password, &hash) {
             return Ok(());
         }
         // What comes while a request waits here is held in memory.
         let _in_line = self.line.try_take().ok_or(Unknown::Busy)?;
         let turn = timeout(HASHING_TIMEOUT, self.hashing.take()).await.map_err(|_| Unknown::Busy)?;
-        let is_right = turn.work(move || matches(&password, &hash)).await.unwrap_or(false);
-        let Some(line) = line.filter(|_| is_right) else { return Err(denied("wrong user or password")) };
-        let mut remembered = self.remembered();
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.clear();
-        }
-        remembered.insert(key, line);
-        Ok(())
-    }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<Key, String>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+        let remembered = self.remembered.clone();
+        let is_right = turn.work(move || {
+            let is_right = matches(&password, &hash);
+            if is_right {
+                remembered.add(&password, &hash);
+            }
+            is_right
+        });
+        if is_right.await.unwrap_or(false) && is_user { Ok(()) } else { Err(denied("wrong user or password")) }
     }
 }
 
@@ -306,6 +341,35 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let error = Server::new(ServerSettings::Basic { inline: None, file: Some(file) }).unwrap_err();
         assert!(error.contains("htpasswd"), "{error}");
+    }
+
+    #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "an operator's file")]
+    async fn what_was_remembered_before_a_reload_needs_no_hash_unless_its_line_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("htpasswd");
+        let hash = |password| bcrypt::hash(password, 4).unwrap();
+        let kept = hash("kept");
+        std::fs::write(&path, format!("ann:{kept}\nbob:{}\n", hash("first"))).unwrap();
+        let settings = ServerSettings::Basic { inline: None, file: Some(Source::File(path.clone())) };
+        let remembered = RememberedPasswords::default();
+        let server = || Server::new(settings.clone()).unwrap().remembering(remembered.clone());
+        let before = server();
+        before.check(&basic_header("ann", "kept")).await.unwrap();
+        before.check(&basic_header("bob", "first")).await.unwrap();
+
+        std::fs::write(&path, format!("ann:{kept}\nbob:{}\n", hash("second"))).unwrap();
+        let after = server();
+        // No hash can be computed: who needs one waits.
+        let turn = after.hashing.take().await;
+        timeout(Duration::ZERO, after.check(&basic_header("ann", "kept"))).await.expect("it waits").unwrap();
+        for (user, password) in [("bob", "first"), ("bob", "kept"), ("ann", "wrong")] {
+            let answer = timeout(Duration::ZERO, after.check(&basic_header(user, password))).await;
+            assert!(answer.is_err(), "{user} is known by {password}");
+        }
+        drop(turn);
+        after.check(&basic_header("bob", "first")).await.unwrap_err();
+        after.check(&basic_header("bob", "second")).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,8 @@
 //! of it, because what it did not take is on disk.
 //!
 //! A reload is a pause and a start. What is [`Kept`] over it: the kernel receiver, which goes on writing into its log,
-//! the counts of receivers and exporters, and the receivers' memory for requests in flight.
+//! the counts of receivers and exporters, the receivers' memory for requests in flight, and the passwords that they
+//! checked.
 
 mod budgets;
 pub(crate) mod control;
@@ -77,6 +78,8 @@ pub struct Kept {
     intakes: BTreeMap<Id, Intake>,
     statuses: Statuses,
     budgets: Budgets,
+    /// Of those who send.
+    passwords: otlp::RememberedPasswords,
 }
 
 impl Kept {
@@ -115,7 +118,7 @@ impl Agent {
     pub async fn start(config: &Config, spool: &Spool, kept: &mut Kept) -> Result<Self, StartError> {
         // Ports first: an agent that cannot listen must not have moved a cursor.
         let budgets = Budgets::of(&config.receivers, &kept.budgets);
-        let bound = receivers::bind(config, &budgets)?;
+        let bound = receivers::bind(config, &budgets, &kept.passwords)?;
         let listeners = observe::bind(config)?;
         let logs = open_logs(config, spool)?;
         let own = losses::open(spool, &config.spool.log)?;

@@ -11,11 +11,16 @@ use crate::config::{Config, Id, Receiver};
 use crate::receivers::{Intake, otlp};
 
 /// Binds the ports of every `otlp` receiver.
-pub(super) fn bind(config: &Config, budgets: &Budgets) -> Result<BTreeMap<Id, otlp::Bound>, otlp::ListenError> {
+pub(super) fn bind(
+    config: &Config,
+    budgets: &Budgets,
+    passwords: &otlp::RememberedPasswords,
+) -> Result<BTreeMap<Id, otlp::Bound>, otlp::ListenError> {
     let mut bound = BTreeMap::new();
     for (id, receiver) in &config.receivers {
         if let Receiver::Otlp(settings) = receiver {
-            bound.insert(id.clone(), otlp::bind(&id.to_string(), settings)?.sharing(budgets.for_receiver(id)));
+            let one = otlp::bind(&id.to_string(), settings)?;
+            bound.insert(id.clone(), one.sharing(budgets.for_receiver(id)).remembering(passwords));
         }
     }
     Ok(bound)

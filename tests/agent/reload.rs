@@ -3,10 +3,12 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use prost::Message as _;
 use rustix::process::Signal;
 
 use crate::backend::{Backend, Mood, nobody};
-use crate::client::{Client, bodies, send};
+use crate::client::{Client, bodies, request, send};
+use crate::http;
 use crate::stage::{PATIENCE, Running, Stage, config, to};
 use crate::support::free_port;
 
@@ -33,6 +35,44 @@ fn a_new_exporter_starts_at_the_oldest_and_an_old_one_goes_on_where_it_was() {
     assert_eq!(old.bodies(), ["before", "after"], "the old cursor was not kept");
     let said = running.agent.stderr();
     assert!(said.contains(&format!("exporter otlp/new: http://{} (logs)", new.address)), "{said}");
+}
+
+#[test]
+fn a_password_that_was_right_is_not_hashed_again() {
+    let stage = Stage::new();
+    // Costs the agent some hundred times what the rest of a request does.
+    let htpasswd = stage.write("htpasswd", format!("ann:{}\n", bcrypt::hash("right", 12).unwrap()));
+    let text = config(&[("otlp", to(nobody()))])
+        .replace(
+            "http: { endpoint: 127.0.0.1:0 }",
+            "http: { endpoint: 127.0.0.1:0, auth: { authenticator: basicauth } }",
+        )
+        .replace(
+            "extensions:\n",
+            &format!("extensions:\n  basicauth: {{ htpasswd: {{ file: {} }} }}\n", htpasswd.display()),
+        )
+        .replace("extensions: [", "extensions: [basicauth, ");
+    stage.write("agent.yaml", text);
+    let running = stage.start_again();
+    // What a request costs the agent in seconds of a processor.
+    let cost = |running: &Running| {
+        let begun = processor_seconds(running);
+        // ann:right
+        let headers = "Content-Type: application/x-protobuf\r\nAuthorization: Basic YW5uOnJpZ2h0\r\n";
+        let body = request(&["x"]).encode_to_vec();
+        assert_eq!(http::request(running.http, "POST", "/v1/logs", headers, &body).status, 200);
+        processor_seconds(running) - begun
+    };
+    let hashed = cost(&running);
+    let running = reload(running, "reloaded in ");
+    let remembered = cost(&running);
+    assert!(remembered < hashed / 2.0, "{remembered} s, and {hashed} s with its hash");
+}
+
+fn processor_seconds(running: &Running) -> f64 {
+    let scrape = http::get(running.metrics, "/metrics").text();
+    let value = scrape.lines().find_map(|line| line.strip_prefix("otelcol_process_cpu_seconds "));
+    value.unwrap().parse().unwrap()
 }
 
 #[test]

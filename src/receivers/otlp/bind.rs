@@ -77,7 +77,7 @@ pub struct Bound {
 struct Port {
     taken: Taken,
     tls: Option<Certificates>,
-    auth: Option<Arc<auth::Server>>,
+    auth: Option<auth::Server>,
     /// The largest request, and the setting that says so.
     size: (usize, &'static str),
 }
@@ -119,7 +119,7 @@ impl Plan<'_> {
         let receiver = || id.to_owned();
         let tls = tls.map(|tls| Certificates::read(tls.clone(), offered)).transpose();
         let tls = tls.map_err(|error| ListenError::Tls { receiver: receiver(), protocol, error })?;
-        let auth = auth.map(|auth| auth::Server::new(auth.clone()).map(Arc::new)).transpose();
+        let auth = auth.map(|auth| auth::Server::new(auth.clone())).transpose();
         let auth = auth.map_err(|reason| ListenError::Auth { receiver: receiver(), protocol, reason })?;
         let taken = match endpoint {
             Endpoint::Tcp(address) => Taken::tcp(*address, &format!("receivers.{id}.protocols.{protocol}.endpoint"))?,
@@ -139,6 +139,17 @@ impl Bound {
     #[must_use]
     pub fn sharing(self, admission: Admission) -> Self {
         Self { admission, ..self }
+    }
+
+    /// Remembers passwords that were right with others: other receivers, or this one before a reload.
+    #[must_use]
+    pub fn remembering(self, passwords: &auth::RememberedPasswords) -> Self {
+        let [grpc, http] = [self.grpc, self.http].map(|port| {
+            let port = port?;
+            let auth = port.auth.map(|auth| auth.remembering(passwords.clone()));
+            Some(Port { auth, ..port })
+        });
+        Self { grpc, http, ..self }
     }
 
     /// Where gRPC listens; the port is the real one where 0 was asked for. None of a socket in the file system.
@@ -174,11 +185,11 @@ impl Bound {
         let Self { id, grpc, http, limits, admission } = self;
         let (stop, stopped) = watch::channel(());
         let served = |port: Port, protocol| {
-            let (intake, admission, auth) = (intake.via(protocol), admission.clone(), port.auth.clone());
-            let (limit, limit_key) = port.size;
+            let Port { taken, tls, auth, size: (limit, limit_key) } = port;
+            let (intake, admission, auth) = (intake.via(protocol), admission.clone(), auth.map(Arc::new));
             let (id, limits) = (Arc::clone(&id), limits.clone());
-            let receive = Receive { id, protocol, intake, admission, auth, limits: limits.clone(), limit, limit_key };
-            Ok::<_, io::Error>((receive, port.server(&limits)?))
+            let server = Server { listener: taken.serve()?, tls, limits: limits.clone() };
+            Ok::<_, io::Error>((Receive { id, protocol, intake, admission, auth, limits, limit, limit_key }, server))
         };
         let grpc = grpc.map(|port| served(port, Protocol::Grpc)).transpose()?;
         let http = http.map(|port| served(port, Protocol::Http)).transpose()?;
@@ -205,12 +216,6 @@ impl Bound {
         };
         tokio::join!(grpc, http, stopping);
         Ok(())
-    }
-}
-
-impl Port {
-    fn server(self, limits: &Limits) -> io::Result<Server> {
-        Ok(Server { listener: self.taken.serve()?, tls: self.tls, limits: limits.clone() })
     }
 }
 

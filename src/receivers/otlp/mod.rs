@@ -24,6 +24,7 @@ mod reply;
 mod server;
 mod settings;
 
+pub use crate::auth::RememberedPasswords;
 pub use admission::Admission;
 pub use bind::{Bound, ListenError, bind};
 pub use settings::{Endpoint, GrpcSettings, HttpSettings, Limits, Settings};
