@@ -1,19 +1,63 @@
 //! Addresses to listen on, backends to send to, headers to send.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
 use super::fault::Problem;
 use super::node::{Node, Value};
 use super::source::quote;
 use super::values::{not, scalar, shown};
 
+/// Which addresses to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// `[::]` takes IPv4 too.
+    Any,
+    V4,
+    /// `[::]` takes IPv6 alone.
+    V6,
+}
+
+impl Family {
+    fn has(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::V4 => address.is_ipv4(),
+            Self::V6 => address.is_ipv6(),
+        }
+    }
+
+    fn every_interface(self) -> IpAddr {
+        if self == Self::V4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+    }
+
+    pub(super) fn localhost(self) -> IpAddr {
+        if self == Self::V6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+    }
+
+    /// Of this family; a URL, a name and an address of the other are not.
+    fn suggestion(self) -> &'static str {
+        match self {
+            Self::Any => "write the IP address to listen on, as `127.0.0.1:4317` or `[::1]:4317`",
+            Self::V4 => "write the IPv4 address to listen on, as `127.0.0.1:4317`, or another `transport`",
+            Self::V6 => "write the IPv6 address to listen on, as `[::1]:4317`, or another `transport`",
+        }
+    }
+}
+
 /// Where to listen: `host:port`. A name is resolved here and now; an empty host means every interface.
 pub(super) fn listen_address(node: &Node) -> Result<SocketAddr, Problem> {
+    listen_address_of(Family::Any, node)
+}
+
+/// As [`listen_address`], on addresses of this family.
+pub(super) fn listen_address_of(family: Family, node: &Node) -> Result<SocketAddr, Problem> {
     const EXPECTED: &str = "an address as 127.0.0.1:4317";
     let scalar = scalar(node, EXPECTED)?;
     let text = scalar.text.trim();
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(address);
+        let other = if address.is_ipv4() { "IPv4, not IPv6" } else { "IPv6, not IPv4" };
+        let problem = || Problem::new(format!("{address} is {other}")).suggest(family.suggestion());
+        return if family.has(address.ip()) { Ok(address) } else { Err(problem()) };
     }
     if let Some((_, rest)) = text.split_once("://") {
         let problem = Problem::new(format!("expected {EXPECTED}, found a URL"));
@@ -29,18 +73,19 @@ pub(super) fn listen_address(node: &Node) -> Result<SocketAddr, Problem> {
     };
     let port: u16 = port.parse().map_err(|_| not(EXPECTED, scalar).suggest("the port is a number from 0 to 65535"))?;
     match host {
-        "" => Ok(SocketAddr::from(([0_u16; 8], port))),
-        "localhost" => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
-        _ => resolve(host, port).ok_or_else(|| {
+        "" => Ok(SocketAddr::new(family.every_interface(), port)),
+        "localhost" => Ok(SocketAddr::new(family.localhost(), port)),
+        _ => resolve(host, port, family).ok_or_else(|| {
             Problem::new(format!("{} is not an address of this machine that can be resolved", shown(scalar)))
-                .suggest("write the IP address to listen on, as `127.0.0.1:4317` or `[::1]:4317`")
+                .suggest(family.suggestion())
         }),
     }
 }
 
-fn resolve(host: &str, port: u16) -> Option<SocketAddr> {
+fn resolve(host: &str, port: u16, family: Family) -> Option<SocketAddr> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().ok()?.collect();
+    let addresses = (host, port).to_socket_addrs().ok()?;
+    let addresses: Vec<SocketAddr> = addresses.filter(|address| family.has(address.ip())).collect();
     // As Go: a name that has both kinds listens on the IPv4 one.
     addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
 }
@@ -55,7 +100,7 @@ pub(super) fn listen_host(node: &Node) -> Result<IpAddr, Problem> {
         text => text
             .parse()
             .ok()
-            .or_else(|| resolve(text, 0).map(|address| address.ip()))
+            .or_else(|| resolve(text, 0, Family::Any).map(|address| address.ip()))
             .ok_or_else(|| not(EXPECTED, scalar).suggest("write an IP address; the port has a key of its own")),
     }
 }

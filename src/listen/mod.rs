@@ -5,9 +5,12 @@ pub mod private;
 pub mod tls;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, SocketAddrV6, TcpListener};
 
 pub use holder::{Holder, holder};
+
+/// Connections that wait to be accepted, as many as the standard library lets wait.
+const BACKLOG: i32 = 128;
 
 /// How a setting that names an endpoint is typed, as the value of `--set`.
 pub type Typed = fn(SocketAddr) -> String;
@@ -75,14 +78,42 @@ pub fn listen(endpoint: SocketAddr, key: &str) -> Result<TcpListener, BindError>
     listen_as(endpoint, key, |endpoint| endpoint.to_string())
 }
 
+/// As [`listen`], for IPv6 alone: at `[::]` too, where [`listen`] takes IPv4 as well.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_v6(endpoint: SocketAddrV6, key: &str) -> Result<TcpListener, BindError> {
+    ready(bind_v6(endpoint), endpoint.into(), key, |endpoint| endpoint.to_string())
+}
+
 /// As [`listen`], for a setting that is not typed as `address:port`.
 ///
 /// # Errors
 /// As [`listen`].
 pub fn listen_as(endpoint: SocketAddr, key: &str, typed: Typed) -> Result<TcpListener, BindError> {
-    let listener = TcpListener::bind(endpoint).and_then(|listener| {
+    ready(TcpListener::bind(endpoint), endpoint, key, typed)
+}
+
+fn ready(
+    bound: io::Result<TcpListener>,
+    endpoint: SocketAddr,
+    key: &str,
+    typed: Typed,
+) -> Result<TcpListener, BindError> {
+    let listener = bound.and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
     listener.map_err(|source| BindError { endpoint, key: key.to_owned(), typed, holder: holder(endpoint), source })
+}
+
+/// As the standard library binds, which cannot leave out IPv4.
+fn bind_v6(endpoint: SocketAddrV6) -> io::Result<TcpListener> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+    let socket = rustix::net::socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_ipv6_v6only(&socket, true)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &endpoint)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
 }

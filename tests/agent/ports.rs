@@ -1,8 +1,13 @@
 //! Ports that somebody else has.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+
+use prost::Message as _;
 
 use crate::backend::nobody;
+use crate::client::{request, send};
+use crate::http::post;
 use crate::stage::{PATIENCE, Running, Stage, config, refused, to};
 use crate::support::Agent;
 
@@ -51,6 +56,24 @@ fn a_health_port_in_use_names_its_holder_and_the_way_out() {
 #[test]
 fn a_metrics_port_in_use_names_its_holder_and_the_way_out() {
     taken("port: 0", |address| format!("port: {}", address.port()));
+}
+
+#[test]
+fn tcp6_takes_ipv6_alone_and_tcp4_takes_ipv4() {
+    let stage = Stage::new();
+    let text = config(&[("otlp", to(nobody()))])
+        .replacen("grpc: { endpoint: 127.0.0.1:0", "grpc: { transport: tcp6, endpoint: ':0'", 1)
+        .replacen("http: { endpoint: 127.0.0.1:0", "http: { transport: tcp4, endpoint: ':0'", 1);
+    stage.write("agent.yaml", text);
+    let running = stage.start_again();
+    let v4 = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let v6 = |port: u16| SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+    let (grpc, http) = (running.grpc.port(), running.http.port());
+    send(v6(grpc), &["over IPv6"]);
+    assert_eq!(post(v4(http), &request(&["over IPv4"]).encode_to_vec()).status, 200);
+    for other in [v4(grpc), v6(http)] {
+        assert_eq!(TcpStream::connect(other).unwrap_err().kind(), ErrorKind::ConnectionRefused, "{other}");
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ use super::catalogue::Kind;
 use super::checked::Config;
 use super::fault::Problem;
 use super::fields::{Check, Fields};
+use super::network::Family;
 use super::node::Node;
 use super::source::At;
 use registry::Registry;
@@ -126,22 +127,24 @@ fn every_interface(address: SocketAddr) -> String {
 /// Addresses that something listens on, so that two of them never share one.
 #[derive(Debug, Default)]
 struct Listening {
-    taken: Vec<(SocketAddr, String)>,
+    taken: Vec<(SocketAddr, Family, String)>,
 }
 
 impl Listening {
-    fn take(&mut self, check: &mut Check<'_>, address: SocketAddr, path: &str, at: At) {
-        let clashes = |other: &SocketAddr| {
+    fn take(&mut self, check: &mut Check<'_>, address: SocketAddr, family: Family, path: &str, at: At) {
+        let clashes = |other: &SocketAddr, others: Family| {
+            let is_apart = address.is_ipv4() && others == Family::V6 || other.is_ipv4() && family == Family::V6;
             other.port() == address.port()
+                && !is_apart
                 && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
         };
         // Port 0 is a different one each time.
         if address.port() != 0
-            && let Some((_, first)) = self.taken.iter().find(|(other, _)| clashes(other))
+            && let Some((.., first)) = self.taken.iter().find(|(other, family, _)| clashes(other, *family))
         {
             let problem = Problem::new(format!("{address} is already taken by {first}")).suggest("choose another port");
             check.fault(Some(at), path, problem);
         }
-        self.taken.push((address, path.to_owned()));
+        self.taken.push((address, family, path.to_owned()));
     }
 }

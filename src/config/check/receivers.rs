@@ -9,7 +9,7 @@ use super::{Listening, every_interface};
 use crate::config::checked::Receiver;
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
-use crate::config::network::listen_address;
+use crate::config::network::{Family, listen_address_of};
 use crate::config::node::Node;
 use crate::config::units::{positive_duration, size};
 use crate::config::values::{boolean, integer_u32, integer_usize, one_of, path, texts};
@@ -179,17 +179,23 @@ fn http(
 /// Where a protocol listens: a port, or with `transport: unix` a path.
 fn endpoint_of(fields: &mut Fields<'_, '_, '_>, default: otlp::Endpoint, listening: &mut Listening) -> otlp::Endpoint {
     let transport = fields.get("transport", crate::config::values::word);
-    match transport.as_deref() {
+    let family = match transport.as_deref() {
         Some("unix") => {
             let socket = fields.require("endpoint", "/run/tidegate/otlp.sock", path);
             return socket.map_or(default, otlp::Endpoint::Unix);
         }
-        None | Some("tcp" | "tcp4" | "tcp6") => {}
-        Some(_) => fields.fault("transport", Problem::new("expected one of tcp, tcp4, tcp6, unix")),
-    }
-    match default {
-        otlp::Endpoint::Tcp(address) => otlp::Endpoint::Tcp(endpoint(fields, address, listening)),
-        unix @ otlp::Endpoint::Unix(_) => unix,
+        Some("tcp4") => Family::V4,
+        Some("tcp6") => Family::V6,
+        None | Some("tcp") => Family::Any,
+        Some(_) => {
+            fields.fault("transport", Problem::new("expected one of tcp, tcp4, tcp6, unix"));
+            Family::Any
+        }
+    };
+    let Some(port) = default.address().map(|address| address.port()) else { return default };
+    match endpoint_in(family, fields, SocketAddr::new(family.localhost(), port), listening) {
+        SocketAddr::V6(address) if family == Family::V6 => otlp::Endpoint::Tcp6(address),
+        address => otlp::Endpoint::Tcp(address),
     }
 }
 
@@ -230,12 +236,22 @@ const TLS_VERSIONS: [(&str, TlsVersion); 4] =
 
 /// Reads `endpoint` of something that listens.
 pub(super) fn endpoint(fields: &mut Fields<'_, '_, '_>, default: SocketAddr, listening: &mut Listening) -> SocketAddr {
+    endpoint_in(Family::Any, fields, default, listening)
+}
+
+/// As [`endpoint`], of this family.
+fn endpoint_in(
+    family: Family,
+    fields: &mut Fields<'_, '_, '_>,
+    default: SocketAddr,
+    listening: &mut Listening,
+) -> SocketAddr {
     let mut address = default;
-    fields.set("endpoint", &mut address, listen_address);
+    fields.set("endpoint", &mut address, |node| listen_address_of(family, node));
     if address.ip().is_unspecified() {
         fields.note("endpoint", every_interface(address));
     }
     let (path, at) = (fields.path_of("endpoint"), fields.place_of("endpoint"));
-    listening.take(fields.check, address, &path, at);
+    listening.take(fields.check, address, family, &path, at);
     address
 }

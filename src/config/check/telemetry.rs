@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{Listening, every_interface};
 use crate::config::fault::Problem;
 use crate::config::fields::Fields;
-use crate::config::network::{listen_address, listen_host};
+use crate::config::network::{Family, listen_address, listen_host};
 use crate::config::node::{Node, Value};
 use crate::config::units::positive_duration;
 use crate::config::values::{boolean, integer, one_of};
@@ -85,7 +85,7 @@ fn metrics(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> Vec<So
         if address.ip().is_unspecified() {
             fields.note("readers", every_interface(*address));
         }
-        listening.take(fields.check, *address, &path, at);
+        listening.take(fields.check, *address, Family::Any, &path, at);
     }
     addresses
 }

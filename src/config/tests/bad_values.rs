@@ -49,6 +49,19 @@ service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [otlphttp] }} }
 
 /// A configuration whose receiver `otlp` has `keys` under `protocols.grpc`, in line 5.
 #[track_caller]
+/// A receiver with this under `grpc`.
+fn grpc(settings: &str) -> String {
+    format!(
+        "receivers:
+  otlp:
+    protocols:
+      grpc: {settings}
+exporters: {{ debug: }}
+service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [debug] }} }} }}
+"
+    )
+}
+
 fn grpc_refused(key: &str, path: &str, message: &str, suggestion: &str) {
     let text = format!(
         "receivers:
@@ -351,6 +364,17 @@ fn a_receiver_without_protocols() {
 #[test]
 fn what_would_be_unsafe_to_ignore_is_refused() {
     grpc_refused("transport: udp", "transport", "expected one of tcp, tcp4, tcp6, unix", "");
+    let v4 = "{ transport: tcp4, endpoint: '[::1]:4317' }";
+    refused(
+        &grpc(v4),
+        &[(4, "receivers.otlp.protocols.grpc.endpoint", "[::1]:4317 is IPv6, not IPv4", "the IPv4 address")],
+    );
+    let v6 = "{ transport: tcp6, endpoint: '127.0.0.1:4317' }";
+    let message = "127.0.0.1:4317 is IPv4, not IPv6";
+    refused(
+        &grpc(v6),
+        &[(4, "receivers.otlp.protocols.grpc.endpoint", message, "as `[::1]:4317`, or another `transport`")],
+    );
     grpc_refused("tls: { key_file: /k }", "tls.cert_file", "`cert_file` is missing", "write `cert_file: ");
     let old = "tls: { cert_file: /c, key_file: /k, min_version: '1.1' }";
     grpc_refused(old, "tls.min_version", "TLS below 1.2 is not taken", "write `1.2` or `1.3`");

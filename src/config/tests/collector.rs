@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::ExporterSettings;
+use crate::config::{ExporterSettings, Receiver};
 use crate::exporters::debug::Verbosity;
+use crate::receivers::otlp::Endpoint;
 use crate::spool::Limit;
 
 /// What a person who runs a Collector today may well have.
@@ -103,6 +104,28 @@ fn what_a_stock_configuration_says_without_effect_is_told() {
         assert!(note.is_some_and(|note| note.contains(word) || word == "still"), "{path} {word}: {told:#?}");
     }
     assert!(!told.iter().any(|note| note.contains("abc")), "a header's value is never printed");
+}
+
+#[test]
+fn tcp4_and_tcp6_listen_on_addresses_of_their_own() {
+    let text = "receivers:
+  otlp: { protocols: { grpc: { transport: tcp4, endpoint: ':4317' }, http: { transport: tcp4 } } }
+  otlp/6: { protocols: { grpc: { transport: tcp6, endpoint: ':4317' }, http: { transport: tcp6 } } }
+  otlp/any: { protocols: { grpc: { endpoint: ':4319' }, http: { endpoint: 'localhost:4320' } } }
+exporters: { debug: }
+service: { pipelines: { logs: { receivers: [otlp, otlp/6, otlp/any], exporters: [debug] } } }
+";
+    let listens = load_text(text).unwrap().receivers.into_values().map(|receiver| {
+        let Receiver::Otlp(settings) = receiver else { panic!("{receiver:?}") };
+        let endpoints = [settings.grpc.unwrap().endpoint, settings.http.unwrap().endpoint];
+        endpoints.map(|endpoint| (endpoint.address().unwrap().to_string(), matches!(endpoint, Endpoint::Tcp6(_))))
+    });
+    let expected = [
+        [("0.0.0.0:4317".to_owned(), false), ("127.0.0.1:4318".to_owned(), false)],
+        [("[::]:4317".to_owned(), true), ("[::1]:4318".to_owned(), true)],
+        [("[::]:4319".to_owned(), false), ("127.0.0.1:4320".to_owned(), false)],
+    ];
+    assert_eq!(listens.collect::<Vec<_>>(), expected);
 }
 
 #[test]

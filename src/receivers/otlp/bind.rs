@@ -14,8 +14,8 @@ use super::server::Server;
 use super::settings::{Endpoint, Limits, Settings};
 use super::{grpc, http};
 use crate::auth::{self, ServerSettings};
-use crate::listen::BindError;
 use crate::listen::tls::{Certificates, ServerTls, TlsError};
+use crate::listen::{self, BindError};
 use crate::receivers::{Intake, Protocol};
 
 /// The protocols that are offered to clients, the preferred one first (ALPN).
@@ -121,8 +121,10 @@ impl Plan<'_> {
         let tls = tls.map_err(|error| ListenError::Tls { receiver: receiver(), protocol, error })?;
         let auth = auth.map(|auth| auth::Server::new(auth.clone())).transpose();
         let auth = auth.map_err(|reason| ListenError::Auth { receiver: receiver(), protocol, reason })?;
+        let key = format!("receivers.{id}.protocols.{protocol}.endpoint");
         let taken = match endpoint {
-            Endpoint::Tcp(address) => Taken::tcp(*address, &format!("receivers.{id}.protocols.{protocol}.endpoint"))?,
+            Endpoint::Tcp(address) => Taken::Tcp(listen::listen(*address, &key)?),
+            Endpoint::Tcp6(address) => Taken::Tcp(listen::listen_v6(*address, &key)?),
             Endpoint::Unix(path) => Taken::unix(path).map_err(|error| ListenError::Socket {
                 receiver: receiver(),
                 protocol,

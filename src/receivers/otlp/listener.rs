@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::listen::{self, BindError};
+use crate::listen;
 
 /// A socket that is taken, but not yet served.
 #[derive(Debug)]
@@ -19,11 +19,6 @@ pub(super) enum Taken {
 }
 
 impl Taken {
-    /// A port, which the configuration names at `key`.
-    pub(super) fn tcp(address: SocketAddr, key: &str) -> Result<Self, BindError> {
-        Ok(Self::Tcp(listen::listen(address, key)?))
-    }
-
     /// A socket in the file system. One that nobody answers at is replaced.
     pub(super) fn unix(path: &Path) -> io::Result<Self> {
         listen::private::is_free(path)?;

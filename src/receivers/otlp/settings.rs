@@ -1,6 +1,6 @@
 //! The checked configuration of the receiver `otlp`.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,8 +47,10 @@ pub struct HttpSettings {
 /// Where a protocol listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// `transport: tcp`.
+    /// `transport: tcp` and `tcp4`. At `[::]` it takes IPv4 too.
     Tcp(SocketAddr),
+    /// `transport: tcp6`: IPv6 alone, also at `[::]`.
+    Tcp6(SocketAddrV6),
     /// `transport: unix`: a socket in the file system.
     Unix(PathBuf),
 }
@@ -57,7 +59,11 @@ impl Endpoint {
     /// The port's address; none of a socket in the file system.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        if let Self::Tcp(address) = self { Some(*address) } else { None }
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Tcp6(address) => Some((*address).into()),
+            Self::Unix(_) => None,
+        }
     }
 }
 
