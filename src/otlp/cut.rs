@@ -125,6 +125,14 @@ impl Mark {
         Ok(Some(left.max(1)))
     }
 
+    /// Whether both are in the same container at this depth: 1 is of a resource, 2 of a scope.
+    #[cfg(feature = "agent")]
+    pub(crate) fn shares(&self, depth: usize, other: &Self) -> bool {
+        // Of two containers at one depth one ends first.
+        let end = |mark: &Self| mark.open.get(depth).map(|container| container.rest.end);
+        end(self).is_some_and(|it| end(other) == Some(it))
+    }
+
     /// What is behind the mark.
     fn items<'a>(&self, payload: &'a [u8]) -> Items<'a> {
         let whole = Reader::new(payload);

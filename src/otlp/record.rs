@@ -38,6 +38,8 @@ pub struct Request {
     decoded: Decoded,
     /// The index of its first record.
     first: usize,
+    /// With its first record.
+    begins: Begins,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -58,18 +60,21 @@ impl Request {
             Signal::Traces => ExportTraceServiceRequest::decode(payload).map(Decoded::Traces),
             Signal::Metrics => ExportMetricsServiceRequest::decode(payload).map(Decoded::Metrics),
         };
-        let request = decoded.map(|decoded| Self { decoded, first: 0 });
+        let request = decoded.map(|decoded| Self { decoded, first: 0, begins: Begins::Resource });
         request.map_err(|error| DecodeError { signal, reason: error.to_string() })
     }
 
     /// The records, in the order of the request.
     #[must_use]
     pub fn records(&self) -> Vec<Record<'_>> {
-        let mut records = Records { first: self.first, all: Vec::new() };
+        let mut records = Records { first: self.first, begins: Begins::Resource, all: Vec::new() };
         match &self.decoded {
             Decoded::Logs(request) => records.add_logs(request),
             Decoded::Traces(request) => records.add_spans(request),
             Decoded::Metrics(request) => records.add_points(request),
+        }
+        if let Some(first) = records.all.first_mut() {
+            first.begins = self.begins;
         }
         records.all
     }
@@ -81,7 +86,18 @@ pub struct Record<'a> {
     index: usize,
     resource: Option<&'a Resource>,
     scope: Option<&'a InstrumentationScope>,
+    begins: Begins,
     item: Item<'a>,
+}
+
+/// What a record shares with those after it, but not with those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begins {
+    Nothing,
+    /// Its scope.
+    Scope,
+    /// Its resource, and so its scope.
+    Resource,
 }
 
 /// What a record is.
@@ -175,6 +191,10 @@ impl<'a> Record<'a> {
         self.scope
     }
 
+    pub(crate) fn begins(&self) -> Begins {
+        self.begins
+    }
+
     /// The number that an attribute has, if it has one.
     #[must_use]
     pub fn int_attribute(&self, key: &str) -> Option<i64> {
@@ -208,17 +228,28 @@ pub(crate) fn rfc3339(nanos: u64) -> String {
 /// Collects records and numbers them.
 struct Records<'a> {
     first: usize,
+    /// With the next record.
+    begins: Begins,
     all: Vec<Record<'a>>,
 }
 
 impl<'a> Records<'a> {
     fn push(&mut self, resource: Option<&'a Resource>, scope: Option<&'a InstrumentationScope>, item: Item<'a>) {
-        self.all.push(Record { index: self.first + self.all.len(), resource, scope, item });
+        let begins = std::mem::replace(&mut self.begins, Begins::Nothing);
+        self.all.push(Record { index: self.first + self.all.len(), resource, scope, begins, item });
+    }
+
+    fn begin_scope(&mut self) {
+        if self.begins == Begins::Nothing {
+            self.begins = Begins::Scope;
+        }
     }
 
     fn add_logs(&mut self, request: &'a ExportLogsServiceRequest) {
         for of_resource in &request.resource_logs {
+            self.begins = Begins::Resource;
             for of_scope in &of_resource.scope_logs {
+                self.begin_scope();
                 for log in &of_scope.log_records {
                     self.push(of_resource.resource.as_ref(), of_scope.scope.as_ref(), Item::Log(log));
                 }
@@ -228,7 +259,9 @@ impl<'a> Records<'a> {
 
     fn add_spans(&mut self, request: &'a ExportTraceServiceRequest) {
         for of_resource in &request.resource_spans {
+            self.begins = Begins::Resource;
             for of_scope in &of_resource.scope_spans {
+                self.begin_scope();
                 for span in &of_scope.spans {
                     self.push(of_resource.resource.as_ref(), of_scope.scope.as_ref(), Item::Span(span));
                 }
@@ -238,7 +271,9 @@ impl<'a> Records<'a> {
 
     fn add_points(&mut self, request: &'a ExportMetricsServiceRequest) {
         for of_resource in &request.resource_metrics {
+            self.begins = Begins::Resource;
             for of_scope in &of_resource.scope_metrics {
+                self.begin_scope();
                 for metric in &of_scope.metrics {
                     for point in points(metric) {
                         let item = Item::Point(metric, point);

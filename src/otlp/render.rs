@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::number_data_point;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 
-use super::record::{Item, Point, Record, type_name, value_of};
+use super::record::{Begins, Item, Point, Record, type_name, value_of};
 
 /// How much of a record is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,8 @@ pub enum Detail {
     Brief,
     /// One line with every attribute, those that tell something first.
     Line,
-    /// One line, then every attribute, the scope and the resource on lines of their own.
+    /// One line, then every attribute on a line of its own. Resource and scope stand once before the records that share
+    /// them.
     Full,
 }
 
@@ -52,6 +53,9 @@ impl Renderer {
 
     /// Appends one record: a line that ends with a newline, and more for [`Detail::Full`].
     pub fn write(&self, record: &Record<'_>, out: &mut String) {
+        if self.detail == Detail::Full {
+            self.surroundings(out, record);
+        }
         let time = record.time().or(record.observed_time());
         self.styled(out, Style::new().dimmed(), time.map_or_else(|| "-".into(), short_time));
         out.push(' ');
@@ -78,7 +82,7 @@ impl Renderer {
         match self.detail {
             Detail::Brief => self.brief_attributes(out, record.attributes()),
             Detail::Line => self.line_attributes(out, record.attributes()),
-            Detail::Full => self.all_fields(out, record),
+            Detail::Full => self.list(out, record.attributes()),
         }
         out.push('\n');
     }
@@ -135,35 +139,47 @@ impl Renderer {
 
     fn line_attributes(&self, out: &mut String, attributes: &[KeyValue]) {
         let (plumbing, telling): (Vec<_>, Vec<_>) = attributes.iter().partition(|attribute| is_plumbing(attribute));
-        telling.into_iter().chain(plumbing).for_each(|attribute| self.attribute(out, " ", "", attribute));
+        telling.into_iter().chain(plumbing).for_each(|attribute| self.attribute(out, " ", attribute));
     }
 
     fn brief_attributes(&self, out: &mut String, attributes: &[KeyValue]) {
         let telling = || attributes.iter().filter(|attribute| !is_plumbing(attribute));
-        telling().take(BRIEF_ATTRIBUTES).for_each(|attribute| self.attribute(out, " ", "", attribute));
+        telling().take(BRIEF_ATTRIBUTES).for_each(|attribute| self.attribute(out, " ", attribute));
         let left = telling().count().saturating_sub(BRIEF_ATTRIBUTES);
         if left > 0 {
             self.styled(out, Style::new().dimmed(), format!(" +{left}"));
         }
     }
 
-    fn all_fields(&self, out: &mut String, record: &Record<'_>) {
-        const INDENT: &str = "\n    ";
-        record.attributes().iter().for_each(|attribute| self.attribute(out, INDENT, "", attribute));
-        if let Some(scope) = record.scope() {
-            out.push_str(INDENT);
-            self.styled(out, Style::new().dimmed(), "scope=");
-            push_clean(out, &scope.name);
-            out.push(' ');
-            push_clean(out, &scope.version);
+    /// What begins with a record and is shared by those after it.
+    fn surroundings(&self, out: &mut String, record: &Record<'_>) {
+        let begins = record.begins();
+        if begins == Begins::Resource {
+            self.styled(out, Style::new().dimmed(), "resource");
+            self.list(out, record.resource());
+            out.push('\n');
         }
-        record.resource().iter().for_each(|attribute| self.attribute(out, INDENT, "resource.", attribute));
+        if begins != Begins::Nothing {
+            self.styled(out, Style::new().dimmed(), "scope");
+            if let Some(scope) = record.scope() {
+                for text in [&scope.name, &scope.version].into_iter().filter(|text| !text.is_empty()) {
+                    out.push(' ');
+                    push_clean(out, text);
+                }
+                self.list(out, &scope.attributes);
+            }
+            out.push('\n');
+        }
     }
 
-    fn attribute(&self, out: &mut String, before: &str, prefix: &str, attribute: &KeyValue) {
+    fn list(&self, out: &mut String, attributes: &[KeyValue]) {
+        attributes.iter().for_each(|attribute| self.attribute(out, "\n    ", attribute));
+    }
+
+    fn attribute(&self, out: &mut String, before: &str, attribute: &KeyValue) {
         let Some(value) = value_of(attribute) else { return };
         out.push_str(before);
-        let mut key = String::from(prefix);
+        let mut key = String::new();
         push_clean(&mut key, &attribute.key);
         key.push('=');
         self.styled(out, Style::new().dimmed(), key);

@@ -1,7 +1,10 @@
 use std::io::Read as _;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
 use super::*;
@@ -34,6 +37,44 @@ async fn normal_is_one_line_per_record() {
     sink.clone().send(request(&["e.f"])).await.unwrap();
     let expected = "- INFO  a.b\n- INFO  c.d\n- INFO  e.f\n";
     assert_eq!(read(reader, expected.len()), expected);
+}
+
+#[tokio::test]
+async fn detailed_has_a_resource_once_for_all_records_that_share_it() {
+    let (sink, reader) = piped(Verbosity::Detailed);
+    let scope = |name: &str, events: &[&str]| {
+        let scope = InstrumentationScope { name: name.into(), ..Default::default() };
+        let log = |event: &&str| LogRecord { event_name: (*event).into(), ..Default::default() };
+        ScopeLogs { scope: Some(scope), log_records: events.iter().map(log).collect(), ..Default::default() }
+    };
+    let resource = |host: &str, scope_logs| {
+        let value = Some(AnyValue { value: Some(Value::StringValue(host.into())) });
+        let attributes = vec![KeyValue { key: "host.name".into(), value, ..Default::default() }];
+        let resource = Some(Resource { attributes, ..Default::default() });
+        ResourceLogs { resource, scope_logs, ..Default::default() }
+    };
+    // So large that no more than some records beside it are decoded at once.
+    let (large, long) = ("h".repeat(260_000), "l".repeat(3_000));
+    let resource_logs = vec![
+        resource("a", vec![scope("one", &["1", "2"]), scope("two", &[&long])]),
+        resource(&large, vec![scope("", &["m"; 5_000]), scope("three", &["4"])]),
+        ResourceLogs { scope_logs: vec![ScopeLogs { scope: None, ..scope("", &["5"]) }], ..Default::default() },
+        // Its first record is not shown.
+        resource("b", vec![scope("s", &[&"x".repeat(300_000), "6"])]),
+    ];
+    let payload = Bytes::from(ExportLogsServiceRequest { resource_logs }.encode_to_vec());
+    let many = "- -     m\n".repeat(5_000);
+    let expected = [
+        &format!("resource\n    host.name=a\nscope one\n- -     1\n- -     2\nscope two\n- -     {long}\n"),
+        &format!("resource\n    host.name={large}\nscope\n{many}scope three\n- -     4\n"),
+        "resource\nscope\n- -     5\n",
+        "- (logs: a record of 300033 bytes, too large to show)\nresource\n    host.name=b\nscope s\n- -     6\n",
+    ];
+    let expected = expected.concat();
+    let length = expected.len();
+    let reading = std::thread::spawn(move || read(reader, length));
+    sink.send(Request { signal: Signal::Logs, payload, items: 5_007 }).await.unwrap();
+    assert!(reading.join().unwrap() == expected);
 }
 
 #[tokio::test]

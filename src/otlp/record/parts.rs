@@ -3,7 +3,7 @@
 //! Decoded, a record may take a hundred times its bytes: an attribute without name and value is two of them. So no more
 //! is decoded at once than can do no harm, whatever the sender meant by it.
 
-use super::{DecodeError, Request};
+use super::{Begins, DecodeError, Request};
 use crate::otlp::{Malformed, Mark, Signal};
 
 /// How much is decoded at once, in bytes, with what surrounds the records: some 30 MiB at the worst.
@@ -30,6 +30,8 @@ pub struct Parts<'a> {
     payload: &'a [u8],
     /// Where the next part begins; `None` before the first.
     mark: Option<Mark>,
+    /// Behind the last record that was decoded.
+    decoded: Option<Mark>,
     passed: usize,
     is_broken: bool,
 }
@@ -38,7 +40,7 @@ impl<'a> Parts<'a> {
     /// The parts of the protobuf bytes of an export request.
     #[must_use]
     pub fn new(signal: Signal, payload: &'a [u8]) -> Self {
-        Self { signal, payload, mark: None, passed: 0, is_broken: false }
+        Self { signal, payload, mark: None, decoded: None, passed: 0, is_broken: false }
     }
 
     fn part(&mut self) -> Result<Option<Part>, DecodeError> {
@@ -59,9 +61,22 @@ impl<'a> Parts<'a> {
         if passed.bytes > MAX_BYTES {
             return Ok(Some(Part::TooLarge { bytes: passed.bytes }));
         }
+        let begins = self.begins(from.clone()).map_err(malformed)?;
         let part = from.take(self.payload, passed.items).map_err(malformed)?;
+        self.decoded = Some(from);
         let decoded = Request::decode(signal, &part)?;
-        Ok(Some(Part::Records(Request { first, ..decoded })))
+        Ok(Some(Part::Records(Request { first, begins, ..decoded })))
+    }
+
+    /// What begins with the next record behind `mark`.
+    fn begins(&self, mut mark: Mark) -> Result<Begins, Malformed> {
+        mark.pass(self.payload, 1, usize::MAX)?;
+        let is_shared = |depth| self.decoded.as_ref().is_some_and(|before| mark.shares(depth, before));
+        Ok(match [1, 2].map(is_shared) {
+            [_, true] => Begins::Nothing,
+            [true, false] => Begins::Scope,
+            [false, false] => Begins::Resource,
+        })
     }
 }
 

@@ -60,9 +60,13 @@ fn a_line_has_every_attribute() {
 }
 
 #[test]
-fn full_detail_adds_scope_and_resource_on_lines_of_their_own() {
-    let lines = render(Renderer::new(Detail::Full, false), crash());
-    assert!(lines.ends_with("\n    scope=tidegate.kernel 1\n    resource.host.name=h\n"), "{lines}");
+fn full_detail_has_resource_and_scope_before_the_record_and_every_attribute_on_a_line_of_its_own() {
+    assert_eq!(
+        render(Renderer::new(Detail::Full, false), crash()),
+        "resource\n    host.name=h\nscope tidegate.kernel 1\n\
+         2018-12-13T14:51:00.300Z ERROR kernel.process.crash bash[42] killed by SIGSEGV\n    \
+         log.record.uid=01J0\n    process.pid=42\n    process.executable.path=\"/opt/my app\"\n"
+    );
 }
 
 #[test]
