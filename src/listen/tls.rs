@@ -1,8 +1,8 @@
 //! TLS for what listens: certificates that are read again when their files change.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,7 +10,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
-use crate::stamp::Stamp;
+use crate::stamp::Followed;
 
 /// The checked settings `tls` of what listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,17 +41,7 @@ pub struct TlsError {
 pub struct Certificates {
     settings: ServerTls,
     protocols: &'static [&'static [u8]],
-    current: Mutex<Current>,
-}
-
-#[derive(Debug)]
-struct Current {
-    config: Arc<ServerConfig>,
-    /// How the files looked when they were read.
-    seen: Vec<Option<Stamp>>,
-    looked_at: Instant,
-    /// What was wrong at the last look, so that it is told once.
-    told: Option<String>,
+    config: Followed<Arc<ServerConfig>>,
 }
 
 impl Certificates {
@@ -60,37 +50,16 @@ impl Certificates {
     /// # Errors
     /// [`TlsError`] for a file that cannot be read or used.
     pub fn read(settings: ServerTls, protocols: &'static [&'static [u8]]) -> Result<Self, TlsError> {
-        // Looked at before they are read: a change in between is seen at the next look.
-        let seen = settings.look();
-        let config = Arc::new(settings.config(protocols)?);
-        let current = Mutex::new(Current { config, seen, looked_at: Instant::now(), told: None });
-        Ok(Self { settings, protocols, current })
+        let files = settings.files().map(Path::to_owned).collect();
+        let config = Followed::read(files, settings.reload_interval, || settings.config(protocols))?;
+        Ok(Self { settings, protocols, config })
     }
 
     /// What takes the next connection. Files that changed are read again; while they cannot be used, which is told,
     /// those read before go on.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.looked_at.elapsed() >= self.settings.reload_interval {
-            current.looked_at = Instant::now();
-            let seen = self.settings.look();
-            if seen != current.seen {
-                match self.settings.config(self.protocols) {
-                    Ok(config) => {
-                        tracing::info!(cert_file = %self.settings.cert_file.display(), "certificates were read again");
-                        (current.config, current.seen, current.told) = (Arc::new(config), seen, None);
-                    }
-                    // Tried again at the next look: what is wrong may be a right that is given in a moment.
-                    Err(error) if current.told.as_ref() == Some(&error.to_string()) => {}
-                    Err(error) => {
-                        tracing::error!(%error, "new certificates cannot be used; the old ones go on");
-                        current.told = Some(error.to_string());
-                    }
-                }
-            }
-        }
-        TlsAcceptor::from(Arc::clone(&current.config))
+        TlsAcceptor::from(self.config.current(|| self.settings.config(self.protocols)))
     }
 }
 
@@ -99,11 +68,7 @@ impl ServerTls {
         [Some(&self.cert_file), Some(&self.key_file), self.client_ca_file.as_ref()].into_iter().flatten().map(|p| &**p)
     }
 
-    fn look(&self) -> Vec<Option<Stamp>> {
-        self.files().map(Stamp::of).collect()
-    }
-
-    fn config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, TlsError> {
+    fn config(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key_error = |reason: String| TlsError { key: "tls.key_file", path: self.key_file.clone(), reason };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -125,7 +90,7 @@ impl ServerTls {
         let key = PrivateKeyDer::from_pem_file(&self.key_file).map_err(|error| key_error(error.to_string()))?;
         let mut config = builder.with_single_cert(chain, key).map_err(|error| key_error(error.to_string()))?;
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(config)
+        Ok(Arc::new(config))
     }
 
     fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
