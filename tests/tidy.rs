@@ -31,7 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("exporters", &["exporters", "auth", "otlp", "spool"]),
     ("receivers", &["receivers", "auth", "listen", "otlp", "spool", "turns"]),
     ("processors", &["processors", "otlp", "spool"]),
-    ("sdk", &["sdk", "exporters", "otlp", "spool"]),
+    ("sdk", &["sdk", "auth", "exporters", "otlp", "spool"]),
     ("config", &["config", "receivers", "processors", "exporters", "extensions", "auth", "listen", "otlp", "spool"]),
     (
         "pipeline",

@@ -26,6 +26,12 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl<T: Into<String>> From<T> for Secret {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
 /// `bearertokenauth`: a token in a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {

@@ -1,11 +1,13 @@
 //! Addresses to listen on, backends to send to, headers to send.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
 use super::fault::Problem;
 use super::node::{Node, Value};
 use super::source::quote;
 use super::values::{not, scalar, shown};
+use crate::auth::Secret;
 
 /// Which addresses to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,13 +181,22 @@ pub(super) fn url(node: &Node) -> Result<String, Problem> {
 }
 
 /// Headers: a map of names and values, or a list of `{name, value}`. Values are secrets: no message holds one.
-pub(super) fn headers(node: &Node) -> Result<Vec<(String, String)>, Problem> {
+pub(super) fn headers(node: &Node) -> Result<Vec<(String, Secret)>, Problem> {
     let pairs: Vec<(&str, &Node, &Node)> = match &node.value {
         Value::Map(entries) => entries.iter().map(|entry| (&*entry.key, &entry.value, &entry.value)).collect(),
         Value::List(items) => items.iter().map(header_item).collect::<Result<_, _>>()?,
         _ => return Err(Problem::new(format!("expected a map of header names and values, found {}", node.kind()))),
     };
-    pairs.into_iter().map(|(name, value, at)| header(name, value).map_err(|problem| problem.at(at.at))).collect()
+    let mut names = BTreeSet::new();
+    let mut read = |name, value| {
+        let (name, value) = header(name, value)?;
+        if !names.insert(name.clone()) {
+            return Err(Problem::new(format!("the header {} comes twice", quote(&name)))
+                .suggest("write it once: upper and lower case are the same in a name"));
+        }
+        Ok((name, value))
+    };
+    pairs.into_iter().map(|(name, value, at)| read(name, value).map_err(|problem| problem.at(at.at))).collect()
 }
 
 fn header_item(item: &Node) -> Result<(&str, &Node, &Node), Problem> {
@@ -196,7 +207,7 @@ fn header_item(item: &Node) -> Result<(&str, &Node, &Node), Problem> {
     }
 }
 
-fn header(name: &str, value: &Node) -> Result<(String, String), Problem> {
+fn header(name: &str, value: &Node) -> Result<(String, Secret), Problem> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_name) {
         return Err(Problem::new(format!("{} is no name of a header", quote(name)))
@@ -218,5 +229,5 @@ fn header(name: &str, value: &Node) -> Result<(String, String), Problem> {
         ))
         .suggest("a header's value is printable ASCII on one line"));
     }
-    Ok((name, value))
+    Ok((name, Secret(value)))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::{Compression, LogExporter, RetrySettings, SetupError, Tls};
+use crate::auth::Secret;
 use crate::exporters::{KeepAlive, drain, otlp};
 use crate::spool::{self, Limit, LogOptions, Options};
 
@@ -51,7 +52,7 @@ pub enum BuildError {
 pub struct LogExporterBuilder {
     directory: Option<PathBuf>,
     endpoint: Option<String>,
-    headers: Option<Vec<(String, String)>>,
+    headers: Option<Vec<(String, Secret)>>,
     timeout: Option<Duration>,
     compression: Option<Compression>,
     tls: Option<Tls>,
@@ -103,7 +104,7 @@ impl LogExporterBuilder {
 
     /// A header that is sent with each request; may be called again. Else `OTEL_EXPORTER_OTLP_HEADERS`.
     pub fn header(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.get_or_insert_default().push((key.into(), value.into()));
+        self.headers.get_or_insert_default().push((key.into(), Secret(value.into())));
         self
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BuildError, Compression};
+use crate::auth::Secret;
 
 /// Looks a variable up.
 pub(super) struct Environment<F>(pub(super) F);
@@ -28,13 +29,13 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     }
 
     /// `HEADERS`: `key=value` pairs with commas between them, values percent-encoded.
-    pub(super) fn headers(&self) -> Result<Option<Vec<(String, String)>>, BuildError> {
+    pub(super) fn headers(&self) -> Result<Option<Vec<(String, Secret)>>, BuildError> {
         let Some((variable, text)) = self.find("HEADERS") else { return Ok(None) };
         // The value is a secret: the error names no part of it.
         let malformed = || wrong(variable.clone(), "not key=value,key=value with percent-encoded values".into());
         let pair = |pair: &str| {
             let (key, value) = pair.split_once('=')?;
-            Some((key.trim().to_owned(), percent_decoded(value.trim())?))
+            Some((key.trim().to_owned(), Secret(percent_decoded(value.trim())?)))
         };
         let pairs = text.split(',').filter(|pair| !pair.trim().is_empty()).map(pair);
         pairs.collect::<Option<_>>().ok_or_else(malformed).map(Some)

@@ -86,6 +86,13 @@ fn a_faulty_variable_is_named_and_a_secret_is_not_shown() {
 }
 
 #[test]
+fn neither_builder_nor_settings_print_a_header() {
+    let builder = LogExporter::builder().header("authorization", "hush");
+    let printed = format!("{builder:?} {:?}", settings(&builder, &[]).unwrap());
+    assert!(printed.contains("authorization") && !printed.contains("hush"), "{printed}");
+}
+
+#[test]
 fn an_endpoint_of_the_environment_that_is_for_http_is_refused() {
     let http = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4318"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
     assert!(error(&http).contains("set grpc"), "{}", error(&http));

@@ -414,6 +414,9 @@ fn a_bad_header_is_told_without_its_value() {
         "the header `grpc-timeout` belongs to gRPC itself",
         "",
     );
+    for twice in ["{ X-Key: hunter2, x-key: b }", "[{ name: x-key, value: hunter2 }, { name: x-key, value: b }]"] {
+        exporter_refused(&format!("headers: {twice}"), "headers", "the header `x-key` comes twice", "write it once");
+    }
     exporter_refused("headers: [{ name: x }]", "headers", "expected a header as `{name: …, value: …}`", "");
 }
 

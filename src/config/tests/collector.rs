@@ -73,7 +73,7 @@ fn a_stock_configuration_of_supported_components_runs_unchanged() {
     assert_eq!(debug.verbosity, Verbosity::Basic);
     let ExporterSettings::Otlp(otlp) = &backend.settings else { panic!("{backend:?}") };
     assert_eq!(otlp.endpoint, "https://backend.example.net:4317");
-    assert_eq!(otlp.headers, [("authorization".to_owned(), "Bearer abc".to_owned())]);
+    assert_eq!(otlp.headers, [("authorization".to_owned(), "Bearer abc".into())]);
     assert_eq!(otlp.timeout, Duration::from_secs(10));
     assert!(!otlp.tls.insecure);
     assert_eq!(backend.drain.requests_in_flight, 10);

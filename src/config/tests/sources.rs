@@ -42,15 +42,15 @@ fn two_dollars_are_one_and_a_lone_dollar_stays() {
     let text = BASE.replace("{ x: base, y: base }", "{ x: 'a$$b$${env:HOST}$', y: '$c' }");
     let config = load_with(&text, &[("HOST", "gw")]).unwrap();
     let headers = &otlp_exporter(&config).headers;
-    assert_eq!(headers[0].1, "a$b${env:HOST}$");
-    assert_eq!(headers[1].1, "$c");
+    assert_eq!(headers[0].1, "a$b${env:HOST}$".into());
+    assert_eq!(headers[1].1, "$c".into());
 }
 
 #[test]
 fn a_dollar_in_a_variable_is_a_dollar() {
     let text = BASE.replace("x: base", "x: '${env:PASSWORD}'");
     let config = load_with(&text, &[("PASSWORD", "pa$$${env:HOME}")]).unwrap();
-    assert_eq!(otlp_exporter(&config).headers[0].1, "pa$$${env:HOME}");
+    assert_eq!(otlp_exporter(&config).headers[0].1, "pa$$${env:HOME}".into());
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_variable_alone_has_a_type_of_its_own() {
     let env = [("HEADERS", "{a: b, c: '{d}'}"), ("INSECURE", "true"), ("TIMEOUT", "7s")];
     let config = load_with(&text, &env).unwrap();
     let settings = otlp_exporter(&config);
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let pair = |name: &str, value: &str| (name.to_owned(), value.into());
     assert_eq!(settings.headers, [pair("a", "b"), pair("c", "{d}")]);
     assert!(settings.tls.insecure);
     assert_eq!(settings.timeout.as_secs(), 7);
@@ -72,7 +72,7 @@ fn a_variable_alone_has_a_type_of_its_own() {
 fn a_variable_that_is_not_set_is_empty_and_told() {
     let text = BASE.replace("x: base", "x: '${env:TOKEN}'");
     let config = load_text(&text).unwrap();
-    assert_eq!(otlp_exporter(&config).headers[0].1, "");
+    assert_eq!(otlp_exporter(&config).headers[0].1, "".into());
     let told = notes_of(&config);
     assert!(told[0].starts_with("exporters.otlp.headers.x: the environment variable TOKEN is not set"), "{told:?}");
     let found = faults_of(with_endpoint("${env:NOPE}", &[]).unwrap_err());
@@ -120,7 +120,7 @@ service: { pipelines: { logs: { exporters: [debug] }, traces: { receivers: [otlp
         panic!("no otlp")
     };
     assert_eq!(settings.endpoint, "collector:4317");
-    let headers: Vec<(&str, &str)> = settings.headers.iter().map(|(n, v)| (&**n, &**v)).collect();
+    let headers: Vec<(&str, &str)> = settings.headers.iter().map(|(n, v)| (&**n, &*v.0)).collect();
     assert_eq!(headers, [("x", "base"), ("y", "over"), ("z", "over")]);
 }
 

@@ -1,9 +1,11 @@
 //! Connections to backends: through a proxy where the environment names one, and with TLS.
 
+mod headers;
 mod proxy;
 mod setup;
 mod tls;
 
+pub(super) use headers::headers;
 pub(super) use proxy::Connector;
 pub use setup::SetupError;
 pub use tls::Tls;

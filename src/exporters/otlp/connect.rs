@@ -1,6 +1,5 @@
 //! From settings to a connection that is made when it is needed.
 
-use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use super::settings::Settings;
@@ -45,19 +44,4 @@ fn tls(tls: &Tls, host: String) -> Result<ClientTlsConfig, SetupError> {
         Some((cert, key)) => config.identity(Identity::from_pem(cert, key)),
         None => config,
     })
-}
-
-/// The configured headers as gRPC metadata; values are kept out of debug output.
-pub(super) fn metadata(headers: &[(String, String)]) -> Result<MetadataMap, SetupError> {
-    let mut metadata = MetadataMap::new();
-    for (name, value) in headers {
-        let wrong = |reason| SetupError::Header { name: name.clone(), reason };
-        let key = MetadataKey::from_bytes(name.to_ascii_lowercase().as_bytes())
-            .map_err(|_| wrong("not a header name, or one that ends in -bin"))?;
-        let mut value =
-            MetadataValue::try_from(value.as_str()).map_err(|_| wrong("the value is not printable ASCII"))?;
-        value.set_sensitive(true);
-        metadata.append(key, value);
-    }
-    Ok(metadata)
 }

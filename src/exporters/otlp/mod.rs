@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::uri::PathAndQuery;
 use tonic::Code;
 use tonic::client::Grpc;
@@ -22,7 +23,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
-use super::connect::{Connector, SetupError, connect_timeout};
+use super::connect::{Connector, SetupError, connect_timeout, headers};
 use super::response;
 use super::sink::{Request, SendError, Sent, Sink};
 use crate::auth;
@@ -42,7 +43,7 @@ pub struct Otlp {
     /// Made when something is sent: making it needs the runtime, which starts after exporters are built.
     channel: Mutex<Option<Channel>>,
     /// `headers`, sent with each request.
-    metadata: MetadataMap,
+    headers: HeaderMap,
     auth: Option<auth::Client>,
     settings: Settings,
 }
@@ -54,10 +55,10 @@ impl Otlp {
     /// [`SetupError`] for an endpoint, a header or a TLS file that cannot be used.
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
         let endpoint = connect::endpoint(&settings)?;
-        let metadata = connect::metadata(&settings.headers)?;
+        let headers = headers(&settings.headers)?;
         let connector = Connector::grpc(connect_timeout(settings.timeout));
         let auth = settings.auth.clone().map(auth::Client::new);
-        Ok(Self { endpoint, connector, channel: Mutex::new(None), metadata, auth, settings })
+        Ok(Self { endpoint, connector, channel: Mutex::new(None), headers, auth, settings })
     }
 
     fn channel(&self) -> Channel {
@@ -89,15 +90,14 @@ impl Otlp {
         client.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
         Ok(client.unary(request, PathAndQuery::from_static(path(signal)), RawCodec).await?.into_inner())
     }
-}
 
-impl Otlp {
     /// The headers of a request, credentials among them.
     fn metadata(&self) -> Result<MetadataMap, tonic::Status> {
-        let Some(auth) = &self.auth else { return Ok(self.metadata.clone()) };
-        let (name, value) = auth.header().map_err(tonic::Status::unauthenticated)?;
-        let mut headers = self.metadata.clone().into_headers();
-        headers.insert(name, value);
+        let mut headers = self.headers.clone();
+        if let Some(auth) = &self.auth {
+            let (name, value) = auth.header().map_err(tonic::Status::unauthenticated)?;
+            headers.insert(name, value);
+        }
         Ok(MetadataMap::from_headers(headers))
     }
 }

@@ -131,6 +131,15 @@ async fn bytes_arrive_as_they_were_with_headers_and_agent() {
 }
 
 #[tokio::test]
+async fn a_header_that_comes_twice_is_sent_twice() {
+    let (address, heard) = server(|| Ok(Bytes::new())).await;
+    let headers = [("X-Tenant", "a"), ("x-tenant", "b")].map(|(name, value)| (name.into(), value.into())).to_vec();
+    Otlp::new(Settings { headers, ..settings(address) }).unwrap().send(logs("x")).await.unwrap();
+    let (_, metadata, _) = heard.lock().unwrap().pop().unwrap();
+    assert_eq!(metadata.get_all("x-tenant").iter().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
 async fn a_partial_success_is_told() {
     let partial = |rejected, message: &str| {
         let partial = ExportLogsPartialSuccess { rejected_log_records: rejected, error_message: message.to_owned() };

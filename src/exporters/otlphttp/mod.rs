@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
@@ -20,7 +20,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::SetupError;
-use super::connect::{Connector, USER_AGENT, causes, connect_timeout};
+use super::connect::{Connector, USER_AGENT, causes, connect_timeout, headers};
 use super::sink::{Request, SendError, Sent, Sink};
 use crate::auth;
 use crate::otlp::Signal;
@@ -149,24 +149,19 @@ fn target(url: &str, settings: &Settings, connector: &Connector) -> Result<Targe
     if uri.host().is_none_or(str::is_empty) || !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(wrong("no URL with http or https and a host".into()));
     }
-    let mut headers = HeaderMap::new();
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    headers.insert(header::CONTENT_TYPE, encode::content_type(settings.encoding));
+    let mut all = HeaderMap::new();
+    all.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    all.insert(header::CONTENT_TYPE, encode::content_type(settings.encoding));
     if let Some(encoding) = encode::content_encoding(settings.compression) {
-        headers.insert(header::CONTENT_ENCODING, encoding);
+        all.insert(header::CONTENT_ENCODING, encoding);
     }
     if let Some(mut authorization) = connector.proxy_authorization(&uri) {
         authorization.set_sensitive(true);
-        headers.insert(header::PROXY_AUTHORIZATION, authorization);
+        all.insert(header::PROXY_AUTHORIZATION, authorization);
     }
-    for (name, value) in &settings.headers {
-        let wrong = |reason| SetupError::Header { name: name.clone(), reason };
-        let key: HeaderName = name.parse().map_err(|_| wrong("not a header name"))?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| wrong("the value is not printable ASCII"))?;
-        value.set_sensitive(true);
-        headers.insert(key, value);
-    }
-    Ok(Target { url: uri, headers })
+    // In place of ours with the same name.
+    all.extend(headers(&settings.headers)?);
+    Ok(Target { url: uri, headers: all })
 }
 
 /// The whole answer. The status alone says what became of the records: a body that breaks off or does not come takes

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::auth::ClientSettings;
+use crate::auth::{ClientSettings, Secret};
 use crate::exporters::{KeepAlive, Tls};
 use crate::otlp::Signal;
 
 /// The checked configuration of the exporter `otlphttp`.
-#[derive(Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// `endpoint`, and what stands in its place for a signal.
     pub endpoints: Endpoints,
     /// `tls`; used for URLs with `https`.
     pub tls: Tls,
-    /// `headers`, sent with each request; values are secrets.
-    pub headers: Vec<(String, String)>,
+    /// `headers`, sent with each request.
+    pub headers: Vec<(String, Secret)>,
     /// `auth`: credentials, sent with each request.
     pub auth: Option<ClientSettings>,
     /// `compression`. Default gzip.
@@ -26,25 +26,6 @@ pub struct Settings {
     pub timeout: Duration,
     /// How a silent connection is looked after.
     pub keep_alive: KeepAlive,
-}
-
-impl fmt::Debug for Settings {
-    /// Leaves out the headers' values.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whole, so that a field that is added must be judged here.
-        let Self { endpoints, tls, headers, auth, compression, encoding, timeout, keep_alive } = self;
-        let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("Settings")
-            .field("endpoints", endpoints)
-            .field("tls", tls)
-            .field("headers", &names)
-            .field("auth", auth)
-            .field("compression", compression)
-            .field("encoding", encoding)
-            .field("timeout", timeout)
-            .field("keep_alive", keep_alive)
-            .finish()
-    }
 }
 
 /// Where requests go, as URLs with `http` or `https`.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use http::{Response, StatusCode};
+use http::{HeaderName, Response, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
@@ -118,6 +118,17 @@ async fn requests_are_sent_in_every_encoding_and_compression() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn headers_stand_in_place_of_ours_and_a_name_that_comes_twice_is_sent_twice() {
+    let (address, heard) = server([]).await;
+    let headers = [("X-Tenant", "a"), ("x-tenant", "b"), ("User-Agent", "mine")];
+    let headers = headers.map(|(name, value)| (name.into(), value.into())).to_vec();
+    OtlpHttp::new(Settings { headers, ..settings(address) }).unwrap().send(request(1)).await.unwrap();
+    let (_, headers, _) = heard.lock().unwrap().pop().unwrap();
+    assert_eq!(headers.get_all("x-tenant").iter().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(headers.get_all("user-agent").iter().collect::<Vec<_>>(), ["mine"]);
 }
 
 #[tokio::test]
