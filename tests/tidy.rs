@@ -28,7 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("turns", &["turns"]),
     ("auth", &["auth", "stamp", "turns"]),
     ("listen", &["listen", "stamp"]),
-    ("exporters", &["exporters", "auth", "otlp", "spool"]),
+    ("exporters", &["exporters", "auth", "otlp", "spool", "stamp"]),
     ("receivers", &["receivers", "auth", "listen", "otlp", "spool", "turns"]),
     ("processors", &["processors", "otlp", "spool"]),
     ("sdk", &["sdk", "auth", "exporters", "otlp", "spool"]),
@@ -57,7 +57,6 @@ const NOT_IN_SPOOL: &[&str] = &["tokio", "tonic", "hyper", "axum", "prost", "ope
 const FILE_ACCESS: &[(&str, &str)] = &[
     ("src/spool/fs.rs", "owns every file call of the log"),
     ("src/exporters/file", "a file is what it exports to"),
-    ("src/exporters/connect/tls.rs", "reads the PEM files that the config names"),
     ("src/auth/watched.rs", "reads the files with credentials that the config names"),
     ("src/stamp.rs", "looks whether a file that the config names changed"),
     ("src/config/", "reads configuration files"),

@@ -195,7 +195,7 @@ impl LogExporterBuilder {
             ca_file: environment.file("CERTIFICATE"),
             cert_file: environment.file("CLIENT_CERTIFICATE"),
             key_file: environment.file("CLIENT_KEY"),
-            server_name_override: None,
+            ..Tls::default()
         });
         Ok(otlp::Settings {
             endpoint: endpoint.unwrap_or_else(|| ENDPOINT.to_owned()),

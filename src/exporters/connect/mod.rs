@@ -1,20 +1,24 @@
 //! Connections to backends: through a proxy where the environment names one, and with TLS.
 
+mod connector;
+#[cfg(test)]
+pub(super) mod for_tests;
 mod headers;
 mod proxy;
+mod secured;
 mod setup;
 mod tls;
 
+pub(super) use connector::Connector;
+#[cfg(feature = "agent")]
+pub(super) use connector::is_https;
 pub(super) use headers::headers;
-pub(super) use proxy::Connector;
 pub use setup::SetupError;
-pub use tls::Tls;
-#[cfg(all(test, feature = "agent"))]
-pub(super) use tls::for_tests::{known_client, pem};
+pub use tls::{Tls, TlsVersions};
 
 use std::time::Duration;
 
-/// The longest time that one attempt to connect may take; over gRPC, TLS included.
+/// The longest time that one attempt to connect may take, with what a proxy and TLS need.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that is silent for this long is asked whether it is there, by TCP and by HTTP/2.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);

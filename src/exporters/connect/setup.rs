@@ -22,15 +22,15 @@ pub enum SetupError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A TLS file cannot be read.
-    #[error("{key} {}: {source}", .path.display())]
+    /// A TLS file cannot be read or used.
+    #[error("{key} {}: {reason}", .path.display())]
     File {
         /// The setting.
         key: &'static str,
         /// Its value.
         path: PathBuf,
-        /// Why it cannot be read.
-        source: std::io::Error,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A client certificate without its key, or the other way round.
     #[error("tls.cert_file and tls.key_file go together: {missing} is missing")]
@@ -38,7 +38,7 @@ pub enum SetupError {
         /// The absent setting.
         missing: &'static str,
     },
-    /// The TLS settings do not fit together or the files hold no usable certificate.
+    /// There is no authority to trust, or the server's name is none.
     #[error("tls: {0}")]
     Tls(String),
 }

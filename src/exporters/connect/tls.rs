@@ -1,6 +1,12 @@
-//! How a connection is secured.
+//! How a connection is secured: as it is set, and as rustls wants it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 use super::SetupError;
 
@@ -11,108 +17,136 @@ pub struct Tls {
     pub insecure: bool,
     /// PEM file of the authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Trust the system's authorities besides those of `ca_file`.
+    pub include_system_ca_certs_pool: bool,
     /// PEM file of the client certificate.
     pub cert_file: Option<PathBuf>,
     /// PEM file of the client key.
     pub key_file: Option<PathBuf>,
     /// The name to check the server's certificate against, instead of the endpoint's host.
     pub server_name_override: Option<String>,
+    /// Which versions are spoken. Default 1.2 and 1.3.
+    pub versions: TlsVersions,
+    /// The files are looked at before a connection is made, but not more often than this, and read again when they
+    /// changed. Default zero.
+    pub reload_interval: Duration,
 }
 
-/// What the files of a [`Tls`] hold, as PEM.
-#[derive(Debug)]
-pub(in crate::exporters) struct Pem {
-    /// The authorities; none: the system's.
-    pub(in crate::exporters) authorities: Option<Vec<u8>>,
-    /// Certificate and key of the client.
-    pub(in crate::exporters) identity: Option<(Vec<u8>, Vec<u8>)>,
+/// Which versions of TLS are spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsVersions {
+    /// 1.3 where the server has it, else 1.2.
+    #[default]
+    Any,
+    /// 1.2 alone.
+    Only1_2,
+    /// 1.3 alone.
+    Only1_3,
 }
 
 impl Tls {
-    /// Reads the files.
+    /// The files that are read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        [&self.ca_file, &self.cert_file, &self.key_file].into_iter().flatten().cloned().collect()
+    }
+
+    /// Reads the files; `protocols` are offered to servers, the preferred one first (ALPN).
     ///
     /// # Errors
-    /// [`SetupError`] for a file that cannot be read, and for half an identity.
-    pub(in crate::exporters) fn read(&self) -> Result<Pem, SetupError> {
-        let authorities = self.ca_file.as_deref().map(|path| pem("tls.ca_file", path)).transpose()?;
+    /// [`SetupError`] for a file that cannot be read or used, half an identity, and when there is no authority to trust.
+    pub(super) fn config(&self, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, SetupError> {
         let identity = match (&self.cert_file, &self.key_file) {
             (None, None) => None,
-            (Some(cert), Some(key)) => Some((pem("tls.cert_file", cert)?, pem("tls.key_file", key)?)),
+            (Some(cert), Some(key)) => Some((cert, key)),
             (Some(_), None) => return Err(SetupError::HalfIdentity { missing: "tls.key_file" }),
             (None, Some(_)) => return Err(SetupError::HalfIdentity { missing: "tls.cert_file" }),
         };
-        Ok(Pem { authorities, identity })
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(self.versions.of_rustls())
+            .map_err(|error| SetupError::Tls(error.to_string()))?
+            .with_root_certificates(self.authorities()?);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let chain = certificates("tls.cert_file", cert)?;
+                let unusable = |reason| SetupError::File { key: "tls.key_file", path: key.clone(), reason };
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(error.to_string()))?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| unusable(error.to_string()))?
+            }
+        };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+
+    fn authorities(&self) -> Result<RootCertStore, SetupError> {
+        let mut roots = RootCertStore::empty();
+        if let Some(path) = &self.ca_file {
+            let unusable = |reason| SetupError::File { key: "tls.ca_file", path: path.clone(), reason };
+            for certificate in certificates("tls.ca_file", path)? {
+                roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+            }
+        }
+        if self.ca_file.is_none() || self.include_system_ca_certs_pool {
+            // Those that cannot be read are left out: one bad file of the system's must not stop delivery.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        if roots.is_empty() {
+            let reason = "there is no certificate of an authority to trust; name one as ca_file";
+            return Err(SetupError::Tls(reason.into()));
+        }
+        Ok(roots)
     }
 }
 
-fn pem(key: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
-    std::fs::read(path).map_err(|source| SetupError::File { key, path: path.to_owned(), source })
+impl TlsVersions {
+    fn of_rustls(self) -> &'static [&'static SupportedProtocolVersion] {
+        static TLS_1_2: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+        static TLS_1_3: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+        match self {
+            Self::Any => rustls::DEFAULT_VERSIONS,
+            Self::Only1_2 => TLS_1_2,
+            Self::Only1_3 => TLS_1_3,
+        }
+    }
 }
 
+/// The certificates in a file: at least one.
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let unusable = |reason: String| SetupError::File { key, path: path.to_owned(), reason };
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = read.map_err(|error| unusable(error.to_string()))?;
+    if found.is_empty() { Err(unusable("there is no certificate in it".into())) } else { Ok(found) }
+}
+
+#[cfg(test)]
 #[cfg(feature = "agent")]
-impl Pem {
-    /// The settings of a client, which needs somebody to trust when it is used. Which protocols it offers is for the
-    /// caller to add.
-    ///
-    /// # Errors
-    /// [`SetupError::Tls`] when there is nothing usable in the files, or no authority to trust.
-    pub(in crate::exporters) fn client(self, is_used: bool) -> Result<rustls::ClientConfig, SetupError> {
-        use rustls::pki_types::pem::PemObject;
-        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-        let wrong = |what: &str, error: &dyn std::fmt::Display| SetupError::Tls(format!("{what}: {error}"));
+mod tests {
+    use super::*;
+    use crate::exporters::connect::for_tests::{known_client, pem};
 
-        let mut roots = rustls::RootCertStore::empty();
-        match self.authorities {
-            Some(pem) => {
-                for certificate in CertificateDer::pem_slice_iter(&pem) {
-                    let certificate = certificate.map_err(|error| wrong("ca_file", &error))?;
-                    roots.add(certificate).map_err(|error| wrong("ca_file", &error))?;
-                }
-            }
-            None => {
-                // Those that cannot be read are left out: one bad file of the system's must not stop delivery.
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        if roots.is_empty() && is_used {
-            return Err(SetupError::Tls(
-                "there is no certificate of an authority to trust; name one as ca_file".into(),
-            ));
-        }
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| wrong("no protocol version", &error))?
-            .with_root_certificates(roots);
-        let Some((certificates, key)) = self.identity else { return Ok(builder.with_no_client_auth()) };
-        let certificates = CertificateDer::pem_slice_iter(&certificates)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| wrong("cert_file", &error))?;
-        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| wrong("key_file", &error))?;
-        builder.with_client_auth_cert(certificates, key).map_err(|error| wrong("cert_file and key_file", &error))
-    }
-}
-
-/// A client that the tests' servers know.
-#[cfg(all(test, feature = "agent"))]
-pub(in crate::exporters) mod for_tests {
-    use std::path::{Path, PathBuf};
-
-    use super::Tls;
-
-    /// A file of the tests' authority; see `tests/certificates`.
-    pub(in crate::exporters) fn pem(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
+    #[test]
+    fn the_systems_authorities_are_trusted_besides_those_of_a_file_only_when_that_is_said() {
+        let count = |tls: Tls| tls.authorities().map(|roots| roots.len()).unwrap_or_default();
+        let system = count(Tls::default());
+        assert_eq!(count(known_client()), 1);
+        assert_eq!(count(Tls { include_system_ca_certs_pool: true, ..known_client() }), system + 1);
     }
 
-    /// Shows a certificate of the authority's, and trusts it alone.
-    pub(in crate::exporters) fn known_client() -> Tls {
-        Tls {
-            insecure: false,
-            ca_file: Some(pem("ca.pem")),
-            cert_file: Some(pem("client.pem")),
-            key_file: Some(pem("client.key")),
-            server_name_override: Some("server.test".into()),
+    #[test]
+    fn a_file_that_cannot_be_used_is_named_with_its_key() {
+        let error = |tls: Tls| tls.config(&[]).unwrap_err().to_string();
+        let empty = PathBuf::from("/dev/null");
+        for tls in [
+            Tls { ca_file: Some(empty.clone()), ..known_client() },
+            Tls { ca_file: Some(empty.clone()), include_system_ca_certs_pool: true, ..known_client() },
+        ] {
+            assert_eq!(error(tls), "tls.ca_file /dev/null: there is no certificate in it");
         }
+        let said = error(Tls { cert_file: Some(empty.clone()), ..known_client() });
+        assert_eq!(said, "tls.cert_file /dev/null: there is no certificate in it");
+        let said = error(Tls { key_file: Some(empty), ..known_client() });
+        assert!(said.starts_with("tls.key_file /dev/null: "), "{said}");
+        let said = error(Tls { key_file: Some(pem("server.key")), ..known_client() });
+        assert!(said.contains("server.key: ") && said.to_lowercase().contains("mismatch"), "{said}");
     }
 }

@@ -1,47 +1,37 @@
 //! From settings to a connection that is made when it is needed.
 
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use http::Uri;
+use tonic::transport::Endpoint;
 
 use super::settings::Settings;
-use crate::exporters::connect::{SetupError, Tls, USER_AGENT, causes, connect_timeout};
+use crate::exporters::connect::{Connector, SetupError, USER_AGENT, connect_timeout};
 
-/// The endpoint to connect to, with TLS where it is wanted.
-pub(super) fn endpoint(settings: &Settings) -> Result<Endpoint, SetupError> {
+/// The endpoint, and what connects to it.
+pub(super) fn endpoint(settings: &Settings) -> Result<(Endpoint, Connector), SetupError> {
     let wrong = |reason: String| SetupError::Endpoint { endpoint: settings.endpoint.clone(), reason };
-    // grpc-go's resolver prefix, in many Collector configs.
-    let address = settings.endpoint.strip_prefix("dns:///").unwrap_or(&settings.endpoint);
-    let (secure, url) = match address.split_once("://") {
-        Some(("http", _)) => (false, address.to_owned()),
-        Some(("https", _)) => (true, address.to_owned()),
-        Some((scheme, _)) => return Err(wrong(format!("scheme {scheme} is not supported"))),
-        None if settings.tls.insecure => (false, format!("http://{address}")),
-        None => (true, format!("https://{address}")),
-    };
-    let uri: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("no host".to_owned()))?;
-    let host = host.trim_matches(['[', ']']).to_owned();
-    let endpoint = Endpoint::from_shared(url).map_err(|error| wrong(error.to_string()))?;
+    let url = url(settings).map_err(wrong)?;
+    let authority = url.authority().filter(|authority| !authority.host().is_empty());
+    let authority = authority.ok_or_else(|| wrong("no host".to_owned()))?;
+    // tonic would do TLS itself for https; the connector does. Servers are told the URL as it is.
+    let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(|error| wrong(error.to_string()))?;
     let endpoint = endpoint.user_agent(USER_AGENT).map_err(|error| wrong(error.to_string()))?;
     let endpoint = endpoint
-        .connect_timeout(connect_timeout(settings.timeout))
+        .origin(url.clone())
         .http2_keep_alive_interval(settings.keep_alive.interval)
         .keep_alive_timeout(settings.keep_alive.timeout)
         .keep_alive_while_idle(settings.keep_alive.while_idle);
-    if !secure {
-        return Ok(endpoint);
-    }
-    endpoint.tls_config(tls(&settings.tls, host)?).map_err(|error| SetupError::Tls(causes(&error)))
+    let connector = Connector::grpc(url, &settings.tls, connect_timeout(settings.timeout))?;
+    Ok((endpoint, connector))
 }
 
-fn tls(tls: &Tls, host: String) -> Result<ClientTlsConfig, SetupError> {
-    let pem = tls.read()?;
-    let config = ClientTlsConfig::new().domain_name(tls.server_name_override.clone().unwrap_or(host));
-    let config = match pem.authorities {
-        Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
-        None => config.with_native_roots(),
+fn url(settings: &Settings) -> Result<Uri, String> {
+    // grpc-go's resolver prefix, in many Collector configs.
+    let address = settings.endpoint.strip_prefix("dns:///").unwrap_or(&settings.endpoint);
+    let url = match address.split_once("://") {
+        Some(("http" | "https", _)) => address.to_owned(),
+        Some((scheme, _)) => return Err(format!("scheme {scheme} is not supported")),
+        None if settings.tls.insecure => format!("http://{address}"),
+        None => format!("https://{address}"),
     };
-    Ok(match pem.identity {
-        Some((cert, key)) => config.identity(Identity::from_pem(cert, key)),
-        None => config,
-    })
+    url.parse().map_err(|error: http::uri::InvalidUri| error.to_string())
 }

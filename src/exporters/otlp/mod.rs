@@ -23,7 +23,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
-use super::connect::{Connector, SetupError, connect_timeout, headers};
+use super::connect::{Connector, SetupError, headers};
 use super::response;
 use super::sink::{Request, SendError, Sent, Sink};
 use crate::auth;
@@ -49,14 +49,13 @@ pub struct Otlp {
 }
 
 impl Otlp {
-    /// A client with these settings. Reads the TLS files; connects to nothing.
+    /// A client with these settings. Reads the TLS files and the environment's proxies; connects to nothing.
     ///
     /// # Errors
     /// [`SetupError`] for an endpoint, a header or a TLS file that cannot be used.
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
-        let endpoint = connect::endpoint(&settings)?;
+        let (endpoint, connector) = connect::endpoint(&settings)?;
         let headers = headers(&settings.headers)?;
-        let connector = Connector::grpc(connect_timeout(settings.timeout));
         let auth = settings.auth.clone().map(auth::Client::new);
         Ok(Self { endpoint, connector, channel: Mutex::new(None), headers, auth, settings })
     }

@@ -16,7 +16,7 @@ use tonic::{Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
-use crate::exporters::connect::{known_client, pem};
+use crate::exporters::connect::for_tests::{Files, TlsServer, known_client, pem, port, rotate, shows};
 use crate::exporters::{KeepAlive, Tls};
 
 /// What the server heard: path, metadata, message.
@@ -66,24 +66,32 @@ async fn serve(
     let server = Server { script: Arc::new(script), heard: Arc::clone(&heard), path: String::new() };
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let server = server.clone();
-            let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let service = Server { path: request.uri().path().to_owned(), ..server.clone() };
-                async move {
-                    let mut grpc = tonic::server::Grpc::new(RawCodec)
-                        .accept_compressed(CompressionEncoding::Gzip)
-                        .max_decoding_message_size(64 << 20);
-                    if is_compressing {
-                        grpc = grpc.send_compressed(CompressionEncoding::Gzip);
-                    }
-                    Ok::<_, Infallible>(grpc.unary(service, request).await)
-                }
-            });
-            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(answer_calls(TokioIo::new(stream), server.clone(), is_compressing));
         }
     });
     (address, heard)
+}
+
+/// Serves gRPC on one connection.
+async fn answer_calls(
+    connection: impl hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    server: Server,
+    is_compressing: bool,
+) {
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let service = Server { path: request.uri().path().to_owned(), ..server.clone() };
+        async move {
+            let mut grpc = tonic::server::Grpc::new(RawCodec)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .max_decoding_message_size(64 << 20);
+            if is_compressing {
+                grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+            }
+            Ok::<_, Infallible>(grpc.unary(service, request).await)
+        }
+    });
+    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    drop(builder.serve_connection(connection, service).await);
 }
 
 fn settings(address: SocketAddr) -> Settings {
@@ -356,42 +364,19 @@ fn secrets_stay_out_of_debug_output() {
     assert!(!format!("{otlp:?}").contains("secret"));
 }
 
-/// A server with TLS that takes everything from clients with a certificate of the authority's.
-async fn tls_server() -> SocketAddr {
-    use tonic::transport::{Certificate, Identity, Server as Transport, ServerTlsConfig};
-    let read = |name| std::fs::read(pem(name)).unwrap();
-    let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(read("server.pem"), read("server.key")))
-        .client_ca_root(Certificate::from_pem(read("ca.pem")));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+/// A server with TLS that takes everything from clients that it knows.
+fn tls_server(listener: std::net::TcpListener, config: rustls::ServerConfig) -> TlsServer {
     let taking = Server { script: Arc::new(|| Ok(Bytes::new())), heard: Heard::default(), path: String::new() };
-    tokio::spawn(Transport::builder().tls_config(tls).unwrap().serve_with_incoming(taking, incoming));
-    address
-}
-
-impl Service<http::Request<tonic::body::Body>> for Server {
-    type Response = http::Response<tonic::body::Body>;
-    type Error = Infallible;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let server = self.clone();
-        Box::pin(async move { Ok(tonic::server::Grpc::new(RawCodec).unary(server, request).await) })
-    }
+    TlsServer::start(listener, config, move |stream| answer_calls(TokioIo::new(stream), taking.clone(), false))
 }
 
 #[tokio::test]
 async fn tls_checks_the_server_and_shows_the_client() {
-    let address = tls_server().await;
+    let (listener, address) = port();
+    let _server = tls_server(listener, shows("server", "ca.pem"));
     let tls = known_client();
     let send = async |tls: Tls| {
-        let otlp = Otlp::new(Settings { tls, compression: Compression::None, ..settings(address) }).unwrap();
+        let otlp = Otlp::new(Settings { tls, ..settings(address) }).unwrap();
         otlp.send(logs("x")).await
     };
     assert_eq!(send(tls.clone()).await, Ok(Sent::default()));
@@ -407,6 +392,41 @@ async fn tls_checks_the_server_and_shows_the_client() {
 
     let error = send(Tls { ca_file: Some(pem("stranger.pem")), ..tls }).await.unwrap_err();
     assert!(error.to_string().contains("invalid peer certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_http_2_is_no_grpc_server() {
+    let (listener, address) = port();
+    let mut old = shows("server", "ca.pem");
+    old.alpn_protocols = Vec::new();
+    let _server = tls_server(listener, old);
+    let otlp = Otlp::new(Settings { tls: known_client(), ..settings(address) }).unwrap();
+    let error = otlp.send(logs("x")).await.unwrap_err();
+    assert!(error.to_string().contains("the server does not offer HTTP/2"), "{error}");
+    assert_eq!(class(error), "retry");
+}
+
+#[tokio::test]
+async fn certificates_that_are_rotated_are_used_for_the_next_connection() {
+    let (files, (listener, address)) = (Files::new(), port());
+    let server = tls_server(listener, shows("server", "ca.pem"));
+    let otlp = Otlp::new(Settings { tls: files.tls(), ..settings(address) }).unwrap();
+    let send = async || otlp.send(logs("x")).await;
+    rotate(&files, &server, send).await;
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_is_silent_is_left_in_time_and_found_when_it_speaks() {
+    let (listener, address) = port();
+    let timeout = Duration::from_secs(30);
+    let otlp = Otlp::new(Settings { tls: known_client(), timeout, ..settings(address) }).unwrap();
+    let begun = std::time::Instant::now();
+    let error = otlp.send(logs("x")).await.unwrap_err();
+    assert!(error.to_string().contains("no TLS handshake within 5 s"), "{error}");
+    assert!(begun.elapsed() < timeout / 2);
+    assert_eq!(class(error), "retry");
+    let _server = tls_server(listener, shows("server", "ca.pem"));
+    assert_eq!(otlp.send(logs("x")).await, Ok(Sent::default()));
 }
 
 /// The sink must be one that the drain may spawn.

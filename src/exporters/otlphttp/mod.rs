@@ -15,12 +15,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::SetupError;
-use super::connect::{Connector, USER_AGENT, causes, connect_timeout, headers};
+use super::connect::{Connector, USER_AGENT, causes, connect_timeout, headers, is_https};
 use super::sink::{Request, SendError, Sent, Sink};
 use crate::auth;
 use crate::otlp::Signal;
@@ -43,7 +42,7 @@ const WITHOUT_CERTIFICATE: &str =
 /// A client of one OTLP/HTTP backend. Connects when it first sends, and again whenever the connection is lost.
 #[derive(Debug)]
 pub struct OtlpHttp {
-    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     logs: Option<Target>,
     traces: Option<Target>,
     metrics: Option<Target>,
@@ -64,9 +63,13 @@ impl OtlpHttp {
     /// # Errors
     /// [`SetupError`] for an endpoint, a header or a TLS file that cannot be used.
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
-        let connector = Connector::http(connect_timeout(settings.timeout));
-        let target = |signal| settings.endpoints.url(signal).map(|url| target(&url, &settings, &connector)).transpose();
-        let (logs, traces, metrics) = (target(Signal::Logs)?, target(Signal::Traces)?, target(Signal::Metrics)?);
+        let url = |signal| settings.endpoints.url(signal).as_deref().map(parse).transpose();
+        let urls = [url(Signal::Logs)?, url(Signal::Traces)?, url(Signal::Metrics)?];
+        let tls = urls.iter().flatten().any(is_https).then_some(&settings.tls);
+        let connector = Connector::http(tls, connect_timeout(settings.timeout))?;
+        let target = |url: Option<Uri>| url.map(|url| target(url, &settings, &connector)).transpose();
+        let [logs, traces, metrics] = urls.map(target);
+        let (logs, traces, metrics) = (logs?, traces?, metrics?);
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
@@ -74,7 +77,7 @@ impl OtlpHttp {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http2_keep_alive_interval(settings.keep_alive.interval)
             .http2_keep_alive_timeout(settings.keep_alive.timeout);
-        let client = builder.build(with_tls(&settings, connector)?);
+        let client = builder.build(connector);
         let auth = settings.auth.clone().map(auth::Client::new);
         Ok(Self { client, logs, traces, metrics, auth, settings })
     }
@@ -129,39 +132,31 @@ impl Sink for OtlpHttp {
     }
 }
 
-fn with_tls(settings: &Settings, connector: Connector) -> Result<HttpsConnector<Connector>, SetupError> {
-    let builder = HttpsConnectorBuilder::new()
-        .with_tls_config(settings.tls.read()?.client(settings.endpoints.any_is_https())?)
-        .https_or_http();
-    let builder = match &settings.tls.server_name_override {
-        None => builder,
-        Some(name) => {
-            let name = name.clone().try_into().map_err(|error| SetupError::Tls(format!("{name}: {error}")))?;
-            builder.with_server_name_resolver(FixedServerNameResolver::new(name))
-        }
-    };
-    Ok(builder.enable_all_versions().wrap_connector(connector))
-}
-
-fn target(url: &str, settings: &Settings, connector: &Connector) -> Result<Target, SetupError> {
+/// A URL that requests can be sent to.
+fn parse(url: &str) -> Result<Uri, SetupError> {
     let wrong = |reason: String| SetupError::Endpoint { endpoint: url.to_owned(), reason };
     let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
     if uri.host().is_none_or(str::is_empty) || !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(wrong("no URL with http or https and a host".into()));
     }
+    Ok(uri)
+}
+
+fn target(url: Uri, settings: &Settings, connector: &Connector) -> Result<Target, SetupError> {
+    connector.check(&url)?;
     let mut all = HeaderMap::new();
     all.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     all.insert(header::CONTENT_TYPE, encode::content_type(settings.encoding));
     if let Some(encoding) = encode::content_encoding(settings.compression) {
         all.insert(header::CONTENT_ENCODING, encoding);
     }
-    if let Some(mut authorization) = connector.proxy_authorization(&uri) {
+    if let Some(mut authorization) = connector.proxy_authorization(&url) {
         authorization.set_sensitive(true);
         all.insert(header::PROXY_AUTHORIZATION, authorization);
     }
     // In place of ours with the same name.
     all.extend(headers(&settings.headers)?);
-    Ok(Target { url: uri, headers: all })
+    Ok(Target { url, headers: all })
 }
 
 /// The whole answer. The status alone says what became of the records: a body that breaks off or does not come takes

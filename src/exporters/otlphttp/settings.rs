@@ -54,21 +54,11 @@ impl Endpoints {
     }
 }
 
-impl Endpoints {
-    fn all(&self) -> impl Iterator<Item = &String> {
-        [&self.base, &self.logs, &self.traces, &self.metrics].into_iter().flatten()
-    }
-
-    /// Whether TLS is spoken with any of them.
-    pub(super) fn any_is_https(&self) -> bool {
-        self.all().any(|url| url.starts_with("https:"))
-    }
-}
-
 impl fmt::Display for Endpoints {
     /// Where most goes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.all().next().map_or("nowhere", String::as_str))
+        let all = [&self.base, &self.logs, &self.traces, &self.metrics];
+        f.write_str(all.into_iter().flatten().next().map_or("nowhere", String::as_str))
     }
 }
 

@@ -17,7 +17,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::exporters::connect::{known_client, pem};
+use crate::exporters::connect::for_tests::{Files, TlsServer, known_client, pem, port, rotate, shows};
 use crate::exporters::{KeepAlive, Tls};
 
 /// What the server heard: path and query, headers, body.
@@ -223,55 +223,37 @@ fn what_cannot_be_sent_is_told_without_its_secrets() {
     assert!(settings.contains("X-Token") && !settings.contains("secret"), "{settings}");
 }
 
-/// A server with TLS and HTTP/2 that takes everything from clients with a certificate of the authority's; says with
-/// which protocol they came.
-async fn tls_server() -> (SocketAddr, Arc<Mutex<Vec<http::Version>>>) {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(pem("ca.pem")).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(clients.build().unwrap())
-        .with_single_cert(
-            vec![CertificateDer::from_pem_file(pem("server.pem")).unwrap()],
-            PrivateKeyDer::from_pem_file(pem("server.key")).unwrap(),
-        )
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+/// A server with TLS and HTTP/2 that takes everything from clients that it knows; says with which protocol they came.
+fn tls_server(
+    listener: std::net::TcpListener,
+    config: rustls::ServerConfig,
+) -> (TlsServer, Arc<Mutex<Vec<http::Version>>>) {
     let versions = Arc::<Mutex<Vec<http::Version>>>::default();
     let told = Arc::clone(&versions);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let Ok(stream) = acceptor.accept(stream).await else { continue };
-            let told = Arc::clone(&told);
-            let service = service_fn(move |request: http::Request<Incoming>| {
-                told.lock().unwrap().push(request.version());
-                async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
-            });
-            tokio::spawn(async move {
-                drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
-            });
+    let server = TlsServer::start(listener, config, move |stream| {
+        let told = Arc::clone(&told);
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            told.lock().unwrap().push(request.version());
+            async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
+        });
+        async move {
+            drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
         }
     });
-    (address, versions)
+    (server, versions)
+}
+
+fn secured(address: SocketAddr, tls: Tls) -> Settings {
+    let endpoints = Endpoints { base: Some(format!("https://{address}")), ..Endpoints::default() };
+    Settings { tls, endpoints, ..settings(address) }
 }
 
 #[tokio::test]
 async fn tls_checks_the_server_shows_the_client_and_speaks_http_2() {
-    let (address, versions) = tls_server().await;
-    let endpoints = Endpoints { base: Some(format!("https://{address}")), ..Endpoints::default() };
+    let (listener, address) = port();
+    let (_server, versions) = tls_server(listener, shows("server", "ca.pem"));
     let tls = known_client();
-    let send = async |tls: Tls| {
-        let endpoints = endpoints.clone();
-        OtlpHttp::new(Settings { tls, endpoints, ..settings(address) }).unwrap().send(request(1)).await
-    };
+    let send = async |tls: Tls| OtlpHttp::new(secured(address, tls)).unwrap().send(request(1)).await;
     assert_eq!(send(tls.clone()).await, Ok(Sent::default()));
     assert_eq!(*versions.lock().unwrap(), [http::Version::HTTP_2]);
 
@@ -285,4 +267,47 @@ async fn tls_checks_the_server_shows_the_client_and_speaks_http_2() {
         assert!(matches!(&error, SendError::Retry { reason, .. } if reason.contains(said)), "{error}");
     }
     assert_eq!(versions.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_without_http_2_is_sent_http_1() {
+    let (listener, address) = port();
+    let mut old = shows("server", "ca.pem");
+    old.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let (_server, versions) = tls_server(listener, old);
+    let sink = OtlpHttp::new(secured(address, known_client())).unwrap();
+    assert_eq!(sink.send(request(1)).await, Ok(Sent::default()));
+    assert_eq!(*versions.lock().unwrap(), [http::Version::HTTP_11]);
+}
+
+#[tokio::test]
+async fn certificates_that_are_rotated_are_used_for_the_next_connection() {
+    let (files, (listener, address)) = (Files::new(), port());
+    let (server, _) = tls_server(listener, shows("server", "ca.pem"));
+    let sink = OtlpHttp::new(secured(address, files.tls())).unwrap();
+    rotate(&files, &server, async || sink.send(request(1)).await).await;
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_is_silent_is_left_in_time_and_found_when_it_speaks() {
+    let (listener, address) = port();
+    let timeout = Duration::from_secs(30);
+    let sink = OtlpHttp::new(Settings { timeout, ..secured(address, known_client()) }).unwrap();
+    let begun = Instant::now();
+    let Err(SendError::Retry { reason, .. }) = sink.send(request(1)).await else { panic!("no retry") };
+    assert!(reason.contains("no TLS handshake within 5 s"), "{reason}");
+    assert!(begun.elapsed() < timeout / 2);
+    let _server = tls_server(listener, shows("server", "ca.pem"));
+    assert_eq!(sink.send(request(1)).await, Ok(Sent::default()));
+}
+
+#[test]
+fn tls_files_are_not_read_where_no_url_wants_them() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let tls = Tls { ca_file: Some("/nonexistent/ca.pem".into()), ..Tls::default() };
+    OtlpHttp::new(Settings { tls: tls.clone(), ..settings(address) }).unwrap();
+    let logs = Some("HTTPS://collector.test/logs".into());
+    let endpoints = Endpoints { logs, ..settings(address).endpoints };
+    let error = OtlpHttp::new(Settings { tls, endpoints, ..settings(address) }).unwrap_err().to_string();
+    assert!(error.starts_with("tls.ca_file /nonexistent/ca.pem: "), "{error}");
 }
