@@ -14,14 +14,19 @@ fn pem(name: &str) -> String {
 
 /// A gateway that only takes clients with a certificate of the authority's.
 fn gateway(stage: &Stage, backend: &Backend) -> Running {
+    gateway_with(stage, backend, 0, "server", "ca.pem")
+}
+
+/// A gateway on this port that shows this certificate, and takes clients with one of this authority's.
+fn gateway_with(stage: &Stage, backend: &Backend, port: u16, shows: &str, authority: &str) -> Running {
     let tls = format!(
         "tls: {{ cert_file: {}, key_file: {}, client_ca_file: {} }}",
-        pem("server.pem"),
-        pem("server.key"),
-        pem("ca.pem")
+        pem(&format!("{shows}.pem")),
+        pem(&format!("{shows}.key")),
+        pem(authority)
     );
     let text = config(&[("otlp", to(backend.address))])
-        .replace("http: { endpoint: 127.0.0.1:0 }", &format!("http: {{ endpoint: 127.0.0.1:0, {tls} }}"));
+        .replace("http: { endpoint: 127.0.0.1:0 }", &format!("http: {{ endpoint: 127.0.0.1:{port}, {tls} }}"));
     assert!(text.contains(&tls));
     stage.write("agent.yaml", text);
     stage.start_again()
@@ -90,6 +95,46 @@ fn a_node_without_a_certificate_keeps_what_it_has_and_says_why() {
     let pending = || Some(cursor(&at_node)["pending_records"].clone()).filter(|pending| *pending == 5);
     assert!(wait_for(PATIENCE, pending).is_some(), "{}", cursor(&at_node));
     assert!(backend.bodies().is_empty());
+}
+
+#[test]
+fn certificates_that_are_rotated_are_used_without_a_restart() {
+    let (at_gateway, at_node) = (Stage::new(), Stage::new());
+    let (backend, port) = (Backend::start(Mood::Take), crate::support::free_port());
+    // Whole, under their names, as tools rotate them.
+    #[allow(clippy::disallowed_methods, reason = "an operator's files")]
+    let rotate = |to: &[(&str, &str)]| {
+        for (from, name) in to {
+            let new = at_node.write("new", std::fs::read(pem(from)).unwrap());
+            std::fs::rename(new, at_node.path(name)).unwrap();
+        }
+    };
+    rotate(&[("ca.pem", "ca"), ("client.pem", "cert"), ("client.key", "key")]);
+    let old = gateway_with(&at_gateway, &backend, port, "server", "ca.pem");
+    let at = |name: &str| at_node.path(name).display().to_string();
+    let exporter = format!(
+        "{{ endpoint: 'https://{}', \
+         tls: {{ ca_file: {}, cert_file: {}, key_file: {}, server_name_override: server.test, min_version: '1.3' }}, \
+         retry_on_failure: {{ initial_interval: 20ms, max_interval: 100ms }} }}",
+        old.http,
+        at("ca"),
+        at("cert"),
+        at("key"),
+    );
+    let node = at_node.start(&[("otlphttp", exporter)]);
+    send(node.grpc, &["before"]);
+    backend.wait_for(&["before"]);
+
+    drop(old);
+    let _new = gateway_with(&at_gateway, &backend, port, "next-server", "next-ca.pem");
+    send(node.grpc, &["after"]);
+    let refused =
+        || cursor(&at_node)["last_error"].as_str().filter(|error| error.contains("invalid peer certificate")).map(drop);
+    assert!(wait_for(PATIENCE, refused).is_some(), "{}", cursor(&at_node));
+    rotate(&[("next-ca.pem", "ca"), ("next-client.pem", "cert"), ("next-client.key", "key")]);
+    backend.wait_for(&["before", "after"]);
+    let said = node.agent.stderr();
+    assert!(said.contains("certificates were read again"), "{said}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod receivers;
 mod registry;
 mod storage;
 mod telemetry;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

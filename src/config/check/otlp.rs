@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use super::auth::Authenticators;
+use super::tls;
 use crate::config::fault::Problem;
 use crate::config::fields::Fields;
 use crate::config::network::{Backend, backend, headers, url};
 use crate::config::node::Value;
 use crate::config::units::{duration, positive_duration};
-use crate::config::values::{boolean, one_of, path, word};
-use crate::exporters::{KeepAlive, Tls, otlp, otlphttp};
+use crate::config::values::{boolean, one_of};
+use crate::exporters::{KeepAlive, otlp, otlphttp};
 
 /// Longer than any connection lives, and short enough to be added to any time.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 pub(super) fn grpc(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authenticators<'_>) -> Option<otlp::Settings> {
     let endpoint = fields.require("endpoint", "collector:4317", backend);
-    let mut tls = fields.section("tls", tls);
+    let mut tls = fields.section("tls", tls::client);
     if let Some(Backend { tls: Some(secure), .. }) = endpoint {
         // As in the Collector, a scheme decides.
         tls.insecure = !secure;
@@ -50,7 +51,7 @@ pub(super) fn http(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authent
         metrics: given_url(fields, "metrics_endpoint"),
     };
     fields.told(&["profiles_endpoint"], "profiles are not carried");
-    let tls = fields.section("tls", tls);
+    let tls = fields.section("tls", tls::client);
     if tls.insecure {
         fields.note("tls", "`insecure` has no effect: the URL's scheme says whether there is TLS");
     }
@@ -113,37 +114,4 @@ fn compression<C: Copy>(fields: &mut Fields<'_, '_, '_>, [gzip, zstd, none]: [C;
         None => Err(Problem::new("this compression is not in this version").suggest("write `gzip`, `zstd` or `none`")),
     };
     fields.get("compression", read).unwrap_or(gzip)
-}
-
-fn tls(fields: &mut Fields<'_, '_, '_>) -> Tls {
-    let mut tls = Tls::default();
-    fields.set("insecure", &mut tls.insecure, boolean);
-    tls.ca_file = fields.get("ca_file", path);
-    tls.cert_file = fields.get("cert_file", path);
-    tls.key_file = fields.get("key_file", path);
-    tls.server_name_override = fields.get("server_name_override", word);
-    match (&tls.cert_file, &tls.key_file) {
-        (Some(_), None) => {
-            fields
-                .fault("cert_file", Problem::new("`key_file` is missing").suggest("name certificate and key together"));
-        }
-        (None, Some(_)) => {
-            fields
-                .fault("key_file", Problem::new("`cert_file` is missing").suggest("name certificate and key together"));
-        }
-        _ => {}
-    }
-    if fields.get("insecure_skip_verify", boolean) == Some(true) {
-        let problem = Problem::new("a certificate is always verified in this version")
-            .suggest("name the authority with `ca_file`, and a differing host with `server_name_override`");
-        fields.fault("insecure_skip_verify", problem);
-    }
-    fields.refused(&["ca_pem", "cert_pem", "key_pem"], "write the PEM text to a file and name it with `…_file`");
-    fields.refused(&["tpm"], "name certificate and key as files");
-    fields.told(&["reload_interval"], "certificates are read at start and on SIGHUP");
-    fields.told(
-        &["min_version", "max_version", "cipher_suites", "curve_preferences", "include_system_ca_certs_pool"],
-        "TLS 1.2 and 1.3 with safe ciphers; the system's authorities unless `ca_file` names others",
-    );
-    tls
 }

@@ -1,19 +1,17 @@
 //! The receivers' settings.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::auth::Authenticators;
 use super::registry::Registry;
-use super::{Listening, every_interface};
+use super::{Listening, every_interface, tls};
 use crate::config::checked::Receiver;
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
 use crate::config::network::{Family, listen_address_of};
 use crate::config::node::Node;
 use crate::config::units::{positive_duration, size};
-use crate::config::values::{boolean, integer_u32, integer_usize, one_of, path, texts};
-use crate::listen::tls::ServerTls;
+use crate::config::values::{boolean, integer_u32, integer_usize, path, texts};
 use crate::receivers::{kernel, otlp};
 
 const MIB: usize = 1 << 20;
@@ -134,7 +132,7 @@ fn grpc(
     settings.endpoint = endpoint_of(fields, settings.endpoint, listening);
     let read = integer_usize(1, MESSAGE_MIB_MAX);
     fields.set("max_recv_msg_size_mib", &mut settings.max_message_bytes, |node| Ok(read(node)? * MIB));
-    settings.tls = server_tls(fields);
+    settings.tls = tls::server(fields);
     settings.auth = authenticators.server(fields);
     fields.refused(&["middlewares"], "leave it out");
     fields.told(
@@ -152,7 +150,7 @@ fn http(
     let mut settings = otlp::HttpSettings::default();
     settings.endpoint = endpoint_of(fields, settings.endpoint, listening);
     fields.set("max_request_body_size", &mut settings.max_body_bytes, integer_usize(1, MESSAGE_MIB_MAX * MIB));
-    settings.tls = server_tls(fields);
+    settings.tls = tls::server(fields);
     settings.auth = authenticators.server(fields);
     fields.refused(&["middlewares"], "leave it out");
     fields.refused(
@@ -198,41 +196,6 @@ fn endpoint_of(fields: &mut Fields<'_, '_, '_>, default: otlp::Endpoint, listeni
         address => otlp::Endpoint::Tcp(address),
     }
 }
-
-/// `tls` of what listens; none when it is absent.
-fn server_tls(fields: &mut Fields<'_, '_, '_>) -> Option<ServerTls> {
-    fields.optional("tls", |fields| {
-        let cert_file = fields.require("cert_file", "/etc/tidegate/server.pem", path);
-        let key_file = fields.require("key_file", "/etc/tidegate/server.key", path);
-        let client_ca_file = fields.get("client_ca_file", path);
-        let mut reload_interval = Duration::from_secs(10);
-        fields.set("reload_interval", &mut reload_interval, positive_duration);
-        let mut takes_1_2 = true;
-        fields.set("min_version", &mut takes_1_2, |node| match one_of(&TLS_VERSIONS)(node)? {
-            TlsVersion::Old => Err(Problem::new("TLS below 1.2 is not taken").suggest("write `1.2` or `1.3`")),
-            version => Ok(version == TlsVersion::V1_2),
-        });
-        fields.told(&["client_ca_file_reload"], "every file is read again when it changes");
-        fields.told(
-            &["max_version", "cipher_suites", "curve_preferences", "ca_file", "include_system_ca_certs_pool"],
-            "TLS 1.2 and 1.3 with safe ciphers",
-        );
-        fields.refused(&["cert_pem", "key_pem", "ca_pem"], "write the PEM text to a file and name it with `…_file`");
-        fields.refused(&["tpm"], "name certificate and key as files");
-        Some(ServerTls { cert_file: cert_file?, key_file: key_file?, client_ca_file, takes_1_2, reload_interval })
-    })?
-}
-
-/// What `min_version` may be in the Collector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TlsVersion {
-    Old,
-    V1_2,
-    V1_3,
-}
-
-const TLS_VERSIONS: [(&str, TlsVersion); 4] =
-    [("1.0", TlsVersion::Old), ("1.1", TlsVersion::Old), ("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
 
 /// Reads `endpoint` of something that listens.
 pub(super) fn endpoint(fields: &mut Fields<'_, '_, '_>, default: SocketAddr, listening: &mut Listening) -> SocketAddr {

@@ -377,7 +377,7 @@ fn what_would_be_unsafe_to_ignore_is_refused() {
     );
     grpc_refused("tls: { key_file: /k }", "tls.cert_file", "`cert_file` is missing", "write `cert_file: ");
     let old = "tls: { cert_file: /c, key_file: /k, min_version: '1.1' }";
-    grpc_refused(old, "tls.min_version", "TLS below 1.2 is not taken", "write `1.2` or `1.3`");
+    grpc_refused(old, "tls.min_version", "there is no TLS below 1.2 in this version", "write `1.2` or `1.3`");
     let middleware = "middlewares: [{ id: x }]";
     exporter_refused(middleware, "middlewares", "`middlewares` is not in this version", "leave it out");
     exporter_refused(
@@ -387,6 +387,25 @@ fn what_would_be_unsafe_to_ignore_is_refused() {
         "`ca_file`",
     );
     exporter_refused("tls: { cert_file: c }", "tls.cert_file", "`key_file` is missing", "together");
+}
+
+#[test]
+fn versions_of_tls_that_an_exporter_cannot_speak() {
+    for key in ["min_version", "max_version"] {
+        for old in ["1.0", "'1.1'"] {
+            let no_tls = "there is no TLS below 1.2 in this version";
+            exporter_refused(
+                &format!("tls: {{ {key}: {old} }}"),
+                &format!("tls.{key}"),
+                no_tls,
+                "write `1.2` or `1.3`",
+            );
+        }
+        let unknown = "expected one of 1.0, 1.1, 1.2, 1.3, found `1.4`";
+        exporter_refused(&format!("tls: {{ {key}: 1.4 }}"), &format!("tls.{key}"), unknown, "");
+    }
+    let above = "tls: { min_version: '1.3', max_version: '1.2' }";
+    exporter_refused(above, "tls.min_version", "`min_version` is above `max_version`", "");
 }
 
 #[test]

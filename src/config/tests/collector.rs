@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{ExporterSettings, Receiver};
+use crate::exporters::TlsVersions;
 use crate::exporters::debug::Verbosity;
 use crate::receivers::otlp::Endpoint;
 use crate::spool::Limit;
@@ -39,7 +40,7 @@ exporters:
     compression: none
     timeout: 10s
     headers: { authorization: "Bearer ${env:TOKEN:-abc}" }
-    tls: { ca_file: /etc/ca.pem, min_version: "1.3" }
+    tls: { ca_file: /etc/ca.pem, include_system_ca_certs_pool: true, min_version: "1.3", reload_interval: 1h }
     retry_on_failure: { enabled: true, initial_interval: 1s, max_interval: 1m, max_elapsed_time: 300s }
     sending_queue:
       enabled: true
@@ -75,13 +76,44 @@ fn a_stock_configuration_of_supported_components_runs_unchanged() {
     assert_eq!(otlp.endpoint, "https://backend.example.net:4317");
     assert_eq!(otlp.headers, [("authorization".to_owned(), "Bearer abc".into())]);
     assert_eq!(otlp.timeout, Duration::from_secs(10));
-    assert!(!otlp.tls.insecure);
+    assert!(!otlp.tls.insecure && otlp.tls.include_system_ca_certs_pool);
+    assert_eq!((otlp.tls.versions, otlp.tls.reload_interval), (TlsVersions::Only1_3, Duration::from_secs(3600)));
     assert_eq!(backend.drain.requests_in_flight, 10);
     assert_eq!(backend.drain.retry.max_elapsed_time, Duration::from_secs(300));
     let drain = &backend.drain;
     assert_eq!((drain.max_batch_bytes, drain.max_batch_items, drain.min_batch_items), (2 << 20, 8192, 8192));
     assert_eq!((drain.min_batch_bytes, drain.flush_timeout), (0, Duration::from_millis(200)));
     assert_eq!((backend.max_pending, backend.block_on_overflow), (None, false), "requests are no limit");
+}
+
+#[test]
+fn an_exporter_speaks_the_versions_of_tls_that_are_named() {
+    use TlsVersions::{Any, Only1_2, Only1_3};
+    for (typed, versions) in [
+        ("", Any),
+        ("min_version: 1.2, max_version: '1.3'", Any),
+        ("min_version: 1.3, max_version: 1.3", Only1_3),
+        ("min_version: '1.2', max_version: 1.2", Only1_2),
+        ("max_version: 1.2", Only1_2),
+        ("max_version: 1.3", Any),
+    ] {
+        for (kind, endpoint) in [("otlp", "c:1"), ("otlphttp", "https://c:1")] {
+            let config = load_text(&format!(
+                "receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}
+exporters: {{ {kind}: {{ endpoint: '{endpoint}', tls: {{ {typed} }} }} }}
+service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [{kind}] }} }} }}
+"
+            ))
+            .unwrap();
+            let tls = match &config.exporters.values().next().unwrap().settings {
+                ExporterSettings::Otlp(settings) => &settings.tls,
+                ExporterSettings::OtlpHttp(settings) => &settings.tls,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(tls.versions, versions, "{kind} {typed}");
+            assert_eq!(tls.reload_interval, Duration::ZERO);
+        }
+    }
 }
 
 #[test]
