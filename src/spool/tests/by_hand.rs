@@ -136,6 +136,27 @@ fn rule_11_a_file_that_an_operator_took_away_does_not_keep_others_from_being_rec
     spool.close().unwrap();
 }
 
+#[test]
+#[allow(clippy::disallowed_methods, reason = "an operator does it")]
+fn rule_10_a_file_that_an_operator_took_away_is_reclaimed_as_one_that_was_removed() {
+    let mut bench = Bench::with(|o| o.log.retain_size = 0);
+    let (spool, _) = by_hand(&mut bench, Durability::Sync);
+    let log = spool.log("log").unwrap();
+    let mut c = cursor(&log, "c");
+    for n in 0..20 {
+        log.append_wait(1, payload(n, 6000), 1).unwrap();
+    }
+    drain(&mut c);
+    c.ack(0, u64::MAX, 0).unwrap();
+    c.flush().unwrap();
+    let (oldest, bytes) = (bench.segments()[0].clone(), log.0.account.bytes());
+    let size = std::fs::metadata(&oldest).unwrap().len();
+    std::fs::remove_file(oldest).unwrap();
+    assert!(log.0.retain(false, 0).unwrap());
+    assert_eq!(log.0.account.bytes(), bytes - size, "only what was taken away is no longer there");
+    spool.close().unwrap();
+}
+
 /// Its directory may be another process's by then.
 #[test]
 fn a_caller_whose_turn_comes_after_the_spool_is_gone_writes_nothing() {

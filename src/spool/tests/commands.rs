@@ -7,6 +7,7 @@ use super::fault_disk::{Fault, FaultDisk, Op};
 use super::seek::{closes, deliver, seen};
 use super::*;
 use crate::spool::Editor;
+use crate::spool::cursor::{Store, Stored};
 use crate::spool::env::Env;
 
 #[test]
@@ -96,6 +97,25 @@ fn files_that_nobody_owns_are_edited_as_a_log_is() {
     let editor = Editor::open(bench.path()).unwrap();
     editor.remove_cursor("log", "c").unwrap();
     assert!(bench.reader().inspect().unwrap().logs[0].cursors.is_empty());
+}
+
+/// On a full disk it goes to the older of the file's slots; were it the newer one, a crash in the middle of it would cost the
+/// position.
+#[test]
+fn rule_15_an_edit_of_files_leaves_the_slot_before_it_whole() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    drop(cursor(&log, "c"));
+    drop(log);
+    bench.spool.take().unwrap().close().unwrap();
+    let path = bench.log_dir().join("cursors/c");
+    let generation = || match Store::read(&Env::real(), &path).unwrap() {
+        Stored::Slot(slot) => slot.generation,
+        other => panic!("{other:?}"),
+    };
+    let before = generation();
+    Editor::open(bench.path()).unwrap().pause("log", "c").unwrap();
+    assert_eq!(generation(), before + 1);
 }
 
 /// The newest segments are gone, and with them what their frames were: nothing is pending, and nothing to skip.
