@@ -337,7 +337,9 @@ fn a_full_interval_set_lets_only_the_oldest_be_read_and_loses_no_ack() {
     let slot = Slot::decode(&state.slot.encode()).unwrap();
     assert_eq!(slot, state.slot, "all that is counted is written");
     assert_eq!(slot.delivered_items, MAX_INTERVALS as u64, "what has no interval is not counted yet");
-    for sequence in (1..=last).step_by(2) {
+    state.ack(1, 1, 0);
+    assert!(!state.may_read(last + 1), "the next one's interval, and no more, would have room");
+    for sequence in (3..=last).step_by(2) {
         state.ack(sequence, sequence, u64::from(sequence == last - 1));
     }
     assert_eq!((state.slot.position, state.slot.delivered_items), (last + 1, last - 1));

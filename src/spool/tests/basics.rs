@@ -1,5 +1,10 @@
 //! Append, read, ack, reopen.
 
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -226,4 +231,47 @@ fn frames_of_every_size_up_to_the_limit_come_back() {
     let frames = drain(&mut c);
     assert_eq!(frames.iter().map(|f| f.payload.len()).collect::<Vec<_>>(), sizes);
     assert!(frames.iter().all(|f| f.content == 9 && f.items as usize == f.payload.len()));
+}
+
+#[test]
+fn a_batch_has_so_many_bytes_at_most_but_one_frame_at_least() {
+    let bench = Bench::new();
+    let log = bench.log();
+    append(&log, 0..7, 100);
+    let mut c = cursor(&log, "c");
+    let mut lengths = Vec::new();
+    for most in [1, 100, 199, 200, 1 << 20] {
+        lengths.push(c.next_batch(most).unwrap().unwrap().frames.len());
+    }
+    assert_eq!((lengths, c.next_batch(100).unwrap().is_none()), (vec![1, 1, 1, 2, 2], true));
+}
+
+/// A slot has room for 4,000 intervals of what is acked: with so many, only what lies before the first may be read.
+#[test]
+fn a_reader_that_waits_for_room_among_the_acks_is_woken_by_one() {
+    let bench = Bench::with(|o| o.log.durability = Durability::Os);
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    let last = (0..8_001).map(|n| log.append(1, payload(n, 16), 1).unwrap()).last();
+    last.unwrap().wait().unwrap();
+    assert_eq!(drain(&mut c).len(), 8_001);
+    (2..8_001).step_by(2).for_each(|sequence| c.ack(sequence, sequence, 0).unwrap());
+    append(&log, 8_001..8_002, 16);
+    let woken = Arc::new(Woken::default());
+    let (mut readable, waker) = (pin!(c.readable()), Waker::from(woken.clone()));
+    let mut cx = Context::from_waker(&waker);
+    assert!(readable.as_mut().poll(&mut cx).is_pending());
+    c.ack(1, 5, 0).unwrap();
+    assert!(woken.0.load(Ordering::Relaxed));
+    assert!(readable.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(numbers(&drain(&mut c)), [8_001]);
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

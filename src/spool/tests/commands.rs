@@ -118,6 +118,23 @@ fn rule_15_an_edit_of_files_leaves_the_slot_before_it_whole() {
     assert_eq!(generation(), before + 1);
 }
 
+#[test]
+fn files_say_where_the_end_is_of_a_cursor_that_stands_before_the_last_frame() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    let mut c = cursor(&log, "c");
+    append(&log, 0..9, 100);
+    assert_eq!(deliver(&mut c).len(), 9);
+    drop(c);
+    append(&log, 9..10, 100);
+    drop(log);
+    bench.spool.take().unwrap().close().unwrap();
+    let editor = Editor::open(bench.path()).unwrap();
+    assert_eq!(editor.seek("log", "c", From::End).unwrap().skipped_items, 1);
+    assert_eq!(seen(&bench).pending.items, 0);
+    closes(&bench);
+}
+
 /// The newest segments are gone, and with them what their frames were: nothing is pending, and nothing to skip.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the disk lost them")]

@@ -292,6 +292,25 @@ fn what_was_acked_beyond_what_a_limit_takes_is_counted_once_too() {
 }
 
 #[test]
+fn what_a_limit_took_in_flight_lets_others_stay() {
+    let bench = Bench::with(|o| o.log.on_full = OnFull::DropOldest);
+    let log = bench.log();
+    let mut c = limited(&log, "c", Need::Required, Limit::Items(3));
+    append(&log, 0..3, 100);
+    let in_hand = c.next_batch(1 << 20).unwrap().unwrap().frames;
+    for numbers in [3..5, 5..6] {
+        append(&log, numbers, 100);
+        // The second time there is nothing to do.
+        log.0.trim().unwrap();
+        log.0.trim().unwrap();
+    }
+    // All three in hand were taken, and are delivered all the same.
+    c.ack(in_hand[0].sequence, in_hand[2].sequence, 0).unwrap();
+    assert_eq!(numbers(&drain(&mut c)), [3, 4, 5]);
+    assert_eq!(account(&bench, "c").delivered_items, 3);
+}
+
+#[test]
 fn a_newest_frame_larger_than_the_limit_stays() {
     let bench = Bench::with(|o| o.log.on_full = OnFull::DropOldest);
     let log = bench.log();
