@@ -347,6 +347,85 @@ fn a_full_interval_set_lets_only_the_oldest_be_read_and_loses_no_ack() {
     assert!(state.slot.intervals.is_empty());
 }
 
+/// Its frames from 10 on are new, before them a replay hands them out again.
+#[test]
+fn without_room_for_an_interval_what_is_parked_is_of_new_frames() {
+    let intervals = (0..MAX_INTERVALS as u64).map(|n| Interval { first: 100 + 2 * n, last: 100 + 2 * n }).collect();
+    let counted_totals = before(10);
+    let slot = Slot { position: 1, start: 1, counted_to: 10, counted_totals, intervals, ..Slot::default() };
+    let mut state = State::new(slot);
+    (1..=13).filter(|s| s % 7 != 0).for_each(|sequence| state.read(&met(sequence)));
+    let parked = u64::from(items(10) + 1);
+    state.ack(2, 12, parked);
+    assert_eq!((state.slot.position, state.slot.parked_items), (1, 0), "not counted yet");
+    state.ack(1, 1, 0);
+    let new = u64::from(items(10) + items(11) + items(12));
+    let slot = &state.slot;
+    assert_eq!((slot.position, slot.parked_items, slot.delivered_items), (13, parked, new - parked));
+}
+
+#[test]
+fn a_frame_that_is_read_twice_is_sent_again() {
+    let mut state = State::new(Slot { position: 1, start: 1, ..Slot::default() });
+    [1, 2, 1, 2, 2].into_iter().for_each(|sequence| state.read(&met(sequence)));
+    assert_eq!((state.resent, state.slot.resent_items), (3, u64::from(items(1) + 2 * items(2))));
+}
+
+#[test]
+fn what_an_earlier_run_did_beyond_the_position_is_less_by_what_is_passed() {
+    let done = [2, 4].map(|sequence| Totals::frame(items(sequence), sequence));
+    let intervals = [2, 4].map(|sequence| Interval { first: sequence, last: sequence }).into();
+    let (delivered_items, done_bytes) = (done[0].items + done[1].items, done[0].bytes + done[1].bytes);
+    let slot = Slot { position: 1, start: 1, delivered_items, done_bytes, intervals, ..Slot::default() };
+    let mut state = State::new(slot);
+    let unread = |state: &State| (state.counted().1.items, state.counted().1.bytes);
+    assert_eq!(unread(&state), (delivered_items, done_bytes));
+    (1..=3).for_each(|sequence| state.read(&met(sequence)));
+    assert_eq!(unread(&state), (done[1].items, done[1].bytes));
+    state.read(&met(4));
+    assert_eq!(unread(&state), (0, 0));
+}
+
+#[test]
+fn a_rewind_goes_to_the_oldest_frame_that_is_not_done_and_says_where_it_is() {
+    let mut state = State::new(Slot { position: 1, start: 1, ..Slot::default() });
+    (1..=5).for_each(|sequence| state.read(&met(sequence)));
+    state.ack(1, 3, 0);
+    assert_eq!(state.oldest_undone(), (4, before(4), (1, 400)));
+    state.ack(4, 5, 0);
+    let (sequence, totals, (segment, _)) = state.oldest_undone();
+    assert_eq!((sequence, totals, segment), (6, before(6), 1));
+}
+
+/// Its reader's end is written only when it gave something up.
+#[test]
+fn only_what_was_taken_is_given_up() {
+    let mut state = State::new(Slot { position: 1, start: 1, ..Slot::default() });
+    (1..=3).for_each(|sequence| state.read(&met(sequence)));
+    assert!(!state.give_up(NOW));
+    state.drop_before(place(3), Totals::default(), Reason::Full, NOW);
+    assert!(state.give_up(NOW) && !state.give_up(NOW));
+    assert_eq!((state.slot.position, state.slot.dropped[Reason::Full as usize].items), (3, before(3).items));
+}
+
+#[test]
+fn a_frame_was_counted_if_all_up_to_it_were() {
+    let interval = Interval { first: 10, last: 15 };
+    let state = |counted_to| {
+        State::new(Slot {
+            position: 1,
+            start: 1,
+            counted_to,
+            counted_totals: before(counted_to),
+            intervals: vec![interval],
+            ..Slot::default()
+        })
+    };
+    assert!(state(5).has_counted(4) && !state(5).has_counted(5));
+    assert!(!state(5).has_counted(12), "from 5 to 9 none was");
+    assert!(state(10).has_counted(15) && !state(10).has_counted(16));
+}
+
 /// Its reader looks where it stands only when that changed.
 #[test]
 fn what_is_taken_moves_a_cursor_once() {

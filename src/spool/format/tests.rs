@@ -196,6 +196,22 @@ fn a_reason_is_cut_between_characters() {
     assert_eq!(back.reason, format!("a{}", "ä".repeat(2047)));
 }
 
+/// As files have it that were written before there was a replay.
+#[test]
+fn a_slot_that_does_not_say_what_was_counted_means_its_position() {
+    let slot = cursor::Slot { position: 5, ..cursor::Slot::default() };
+    assert_eq!(slot.counted(), (5, Totals::default()));
+}
+
+#[test]
+fn before_the_end_of_a_segment_a_frame_that_was_cut_is_told_from_what_is_none() {
+    let step = |bytes: &[u8]| scan::step(bytes, segment_header().seed(), 8192, 8192 + bytes.len() as u64);
+    for length in 1..=frame::MAGIC.len() {
+        assert_eq!(step(&frame::MAGIC[..length]), scan::Step::Nothing(Fault::Short));
+    }
+    assert_eq!(step(b"zeros"), scan::Step::Nothing(Fault::Magic));
+}
+
 #[test]
 fn an_envelope_of_another_version_is_refused() {
     for version in [0, 2, u16::MAX] {
