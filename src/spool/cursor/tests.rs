@@ -355,7 +355,7 @@ fn without_room_for_an_interval_what_is_parked_is_of_new_frames() {
     let slot = Slot { position: 1, start: 1, counted_to: 10, counted_totals, intervals, ..Slot::default() };
     let mut state = State::new(slot);
     (1..=13).filter(|s| s % 7 != 0).for_each(|sequence| state.read(&met(sequence)));
-    let parked = u64::from(items(10) + 1);
+    let parked = u64::from(items(10) + items(11));
     state.ack(2, 12, parked);
     assert_eq!((state.slot.position, state.slot.parked_items), (1, 0), "not counted yet");
     state.ack(1, 1, 0);

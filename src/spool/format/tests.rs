@@ -213,6 +213,13 @@ fn before_the_end_of_a_segment_a_frame_that_was_cut_is_told_from_what_is_none() 
 }
 
 #[test]
+fn a_search_that_found_nothing_is_done_with_all_bytes_but_those_where_a_header_may_begin() {
+    let settled = [0, 7, 8, 8_000].map(|more| scan::settled(frame::HEADER_LEN - 1 + more));
+    assert_eq!(settled, [0, 0, 8, 8_000]);
+    assert_eq!(scan::settled(0), 0);
+}
+
+#[test]
 fn an_envelope_of_another_version_is_refused() {
     for version in [0, 2, u16::MAX] {
         let mut bytes = envelope().encode();
