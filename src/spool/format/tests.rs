@@ -220,6 +220,34 @@ fn a_search_that_found_nothing_is_done_with_all_bytes_but_those_where_a_header_m
 }
 
 #[test]
+fn a_footer_whose_data_ends_where_none_can_is_refused() {
+    let (seed, at) = (segment_header().seed(), 16_384);
+    let decoded = |data_end: u64| {
+        let footer = segment::Footer { data_end, ..footer() };
+        segment::Footer::decode(&footer.encode(seed, at), seed, at).map(|footer| footer.data_end)
+    };
+    for good in [segment::DATA_AT, 12_000, at] {
+        assert_eq!(decoded(good), Ok(good));
+    }
+    for bad in [0, segment::DATA_AT - 8, segment::DATA_AT + 1, at + 8] {
+        assert_eq!(decoded(bad), Err(Fault::Length), "{bad}");
+    }
+}
+
+/// One damaged field of the three does not hide the footer, and one that fits by chance makes none.
+#[test]
+fn bytes_were_a_footer_when_two_of_its_three_marks_are_there() {
+    let header = segment_header();
+    let footer = segment::Footer { segment_id: 77, epoch: 88, ..footer() }.encode(header.seed(), 9000);
+    for [magic, id, epoch] in [0, 1, 2, 3, 4, 5, 6, 7].map(|n| [1, 2, 4].map(|bit| n & bit > 0)) {
+        let mut bytes = footer;
+        bytes[0] ^= u8::from(!magic);
+        let is_footer = segment::Footer::is_damaged(&bytes, 77 + u64::from(!id), 88 + u64::from(!epoch));
+        assert_eq!(is_footer, [magic, id, epoch].into_iter().filter(|is| *is).count() >= 2, "{magic} {id} {epoch}");
+    }
+}
+
+#[test]
 fn an_envelope_of_another_version_is_refused() {
     for version in [0, 2, u16::MAX] {
         let mut bytes = envelope().encode();
