@@ -397,6 +397,41 @@ fn a_rewind_goes_to_the_oldest_frame_that_is_not_done_and_says_where_it_is() {
     assert_eq!((sequence, totals, segment), (6, before(6), 1));
 }
 
+#[test]
+fn what_was_done_beyond_the_position_of_a_cursor_that_began_late_is_told_from_what_was_before_it() {
+    let (start_totals, interval) = (before(4), Interval { first: 5, last: 5 });
+    let (delivered_items, done_bytes) = (u64::from(items(5)), 5);
+    let slot = Slot {
+        position: 4,
+        position_totals: start_totals,
+        start: 4,
+        start_totals,
+        delivered_items,
+        done_bytes,
+        intervals: vec![interval],
+        ..Slot::default()
+    };
+    let unread = State::new(slot).counted().1;
+    assert_eq!((unread.items, unread.bytes), (delivered_items, done_bytes));
+}
+
+#[test]
+fn the_age_of_what_is_pending_is_that_of_the_oldest_frame_in_flight_that_is_no_replay() {
+    let mut state = State::new(Slot { position: 1, start: 1, ..Slot::default() });
+    assert_eq!(state.oldest_time(), None);
+    let read = |state: &mut State, sequence| {
+        let mut met = met(sequence);
+        met.frame.header.time = 100 + sequence;
+        state.read(&met);
+    };
+    (1..=3).for_each(|sequence| read(&mut state, sequence));
+    state.ack(1, 1, 0);
+    assert_eq!(state.oldest_time(), Some(102));
+    state.seek(place(1), Totals::default(), NOW);
+    (1..=3).for_each(|sequence| read(&mut state, sequence));
+    assert_eq!(state.oldest_time(), Some(102));
+}
+
 /// Its reader's end is written only when it gave something up.
 #[test]
 fn only_what_was_taken_is_given_up() {
