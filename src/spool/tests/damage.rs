@@ -259,6 +259,20 @@ fn rule_6_a_segment_of_which_only_the_header_can_be_read_keeps_its_distance() {
     assert!(append(&log, 3..4, 100)[0] > 3);
 }
 
+/// After a jump: what the frames before it say, and another jump, comes to the same sequences.
+#[test]
+fn rule_6_a_header_whose_frames_are_all_lost_says_which_sequences_were_given() {
+    let mut bench = Bench::new();
+    append(&bench.log(), 0..3, 100);
+    let lost = append(&bench.crash(), 3..4, 100)[0];
+    crash(&mut bench);
+    let segment = bench.segments().pop().unwrap();
+    let data = read(&segment).unwrap().len() as u64 - 8192;
+    overwrite(&segment, 8192, &vec![0; data as usize]);
+    let next = append(&bench.open(), 4..5, 100)[0];
+    assert!(next > lost, "{next} after {lost}");
+}
+
 #[test]
 fn rule_6_a_lost_segment_is_counted_and_its_sequences_are_not_given_again() {
     let mut bench = Bench::new();
