@@ -12,6 +12,7 @@ mod admission;
 mod arrivals;
 mod bind;
 mod body;
+mod gather;
 mod grpc;
 mod http;
 mod idle;

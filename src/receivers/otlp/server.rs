@@ -19,6 +19,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::gather::Gathered;
 use super::idle::InFlight;
 use super::listener::{Listener, Stream};
 use super::places::{Place, Places};
@@ -137,7 +138,7 @@ impl Terms {
                 async move { Ok::<_, Infallible>(answer.await) }
             })
         };
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(Gathered::new(stream)), service));
         let mut idle = pin!(activity.idle(self.limits.header_timeout, self.limits.idle_timeout));
         // What is in flight has to arrive within this, and its answer to be read: who does not is left.
         let patience = tokio::select! {
@@ -172,6 +173,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE.0)
         .keep_alive_timeout(KEEP_ALIVE.1)
+        .max_frame_size(STREAM_WINDOW)
         .max_header_list_size(limits.max_header_bytes)
         .max_concurrent_streams(limits.max_streams)
         .initial_stream_window_size(STREAM_WINDOW)
