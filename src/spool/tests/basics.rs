@@ -252,8 +252,10 @@ fn a_reader_that_waits_for_room_among_the_acks_is_woken_by_one() {
     let bench = Bench::with(|o| o.log.durability = Durability::Os);
     let log = bench.log();
     let mut c = cursor(&log, "c");
-    let last = (0..8_001).map(|n| log.append(1, payload(n, 16), 1).unwrap()).last();
-    last.unwrap().wait().unwrap();
+    let acks: Vec<Ack> = (0..8_001).map(|n| log.append(1, payload(n, 16), 1).unwrap()).collect();
+    for ack in acks {
+        ack.wait().unwrap();
+    }
     assert_eq!(drain(&mut c).len(), 8_001);
     (2..8_001).step_by(2).for_each(|sequence| c.ack(sequence, sequence, 0).unwrap());
     append(&log, 8_001..8_002, 16);
