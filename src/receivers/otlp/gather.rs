@@ -1,7 +1,7 @@
 //! Answers that become ready together, in one write.
 //!
-//! One sync of the log answers many requests. Each would write its own answer as soon as it runs, a system call and a packet
-//! for a few bytes. So a connection that has something to write lets all that can run do so first.
+//! One sync of the log answers many requests. Each would write its own answer as soon as it runs, a system call and a
+//! packet for a few bytes. So a connection that has something to write lets all that can run do so first.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};

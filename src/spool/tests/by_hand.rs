@@ -142,13 +142,7 @@ fn rule_10_a_file_that_an_operator_took_away_is_reclaimed_as_one_that_was_remove
     let mut bench = Bench::with(|o| o.log.retain_size = 0);
     let (spool, _) = by_hand(&mut bench, Durability::Sync);
     let log = spool.log("log").unwrap();
-    let mut c = cursor(&log, "c");
-    for n in 0..20 {
-        log.append_wait(1, payload(n, 6000), 1).unwrap();
-    }
-    drain(&mut c);
-    c.ack(0, u64::MAX, 0).unwrap();
-    c.flush().unwrap();
+    let _c = passed_20(&log);
     let (oldest, bytes) = (bench.segments()[0].clone(), log.0.account.bytes());
     let size = std::fs::metadata(&oldest).unwrap().len();
     std::fs::remove_file(oldest).unwrap();

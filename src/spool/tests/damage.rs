@@ -28,6 +28,12 @@ fn flip(path: &Path, bit: u64) {
     overwrite(path, bit / 8, &[byte ^ (1 << (bit % 8))]);
 }
 
+/// Of the segment only its header can be read from now on.
+fn lose_frames(segment: &Path) {
+    let data = read(segment).unwrap().len() - 8192;
+    overwrite(segment, 8192, &vec![0; data]);
+}
+
 /// Ends without closing; the files are then ours to change.
 fn crash(bench: &mut Bench) {
     drop(bench.spool.take());
@@ -251,9 +257,7 @@ fn rule_6_a_segment_of_which_only_the_header_can_be_read_keeps_its_distance() {
     let mut bench = Bench::new();
     append(&bench.log(), 0..3, 100);
     crash(&mut bench);
-    let segment = bench.segments().remove(0);
-    let data = read(&segment).unwrap().len() as u64 - 8192;
-    overwrite(&segment, 8192, &vec![0; data as usize]);
+    lose_frames(&bench.segments()[0]);
     let log = bench.open();
     assert!(!log.opening().clean && log.opening().next_sequence > 1 << 20, "{:?}", log.opening());
     assert!(append(&log, 3..4, 100)[0] > 3);
@@ -266,9 +270,7 @@ fn rule_6_a_header_whose_frames_are_all_lost_says_which_sequences_were_given() {
     append(&bench.log(), 0..3, 100);
     let lost = append(&bench.crash(), 3..4, 100)[0];
     crash(&mut bench);
-    let segment = bench.segments().pop().unwrap();
-    let data = read(&segment).unwrap().len() as u64 - 8192;
-    overwrite(&segment, 8192, &vec![0; data as usize]);
+    lose_frames(bench.segments().last().unwrap());
     let next = append(&bench.open(), 4..5, 100)[0];
     assert!(next > lost, "{next} after {lost}");
 }

@@ -501,13 +501,7 @@ fn rule_10_a_file_whose_old_name_may_come_back_is_no_spare() {
         let disk = FaultDisk::default();
         let spool = bench.open_on(Env { disk: Arc::new(disk.clone()), runner: Runner::Hand, ..Env::real() });
         let log = spool.log("log").unwrap();
-        let mut c = cursor(&log, "c");
-        for n in 0..20 {
-            log.append_wait(1, payload(n, 6000), 1).unwrap();
-        }
-        drain(&mut c);
-        c.ack(0, u64::MAX, 0).unwrap();
-        c.flush().unwrap();
+        let _c = passed_20(&log);
         let left_out = log.0.account.bytes() - bytes(&bench, &log).1;
         disk.add(Fault { op: Op::SyncDir, file: "log", skip: 0, times: 1, errno: Errno::IO });
         if !is_removed {

@@ -193,3 +193,15 @@ pub(crate) fn small(o: &mut Options) {
     o.max_size = Some(4 << 20);
     o.log.max_size = Some(1 << 20);
 }
+
+/// A cursor that passed twenty frames, in several segments.
+pub(crate) fn passed_20(log: &Log) -> Cursor {
+    let mut c = cursor(log, "c");
+    for n in 0..20 {
+        log.append_wait(1, payload(n, 6000), 1).unwrap();
+    }
+    drain(&mut c);
+    c.ack(0, u64::MAX, 0).unwrap();
+    c.flush().unwrap();
+    c
+}
