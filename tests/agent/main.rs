@@ -29,4 +29,5 @@ mod spool;
 mod start;
 mod stop;
 mod tail;
+mod terminal;
 mod two_agents;

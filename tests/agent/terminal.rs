@@ -1,0 +1,153 @@
+//! What a person sees: questions, progress and colours are for a terminal.
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::sync::mpsc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::backend::{Backend, Mood, nobody};
+use crate::client::{bodies, send};
+use crate::stage::{PATIENCE, Stage, done, to};
+use crate::support::wait_for;
+
+const CURSOR: &str = "logs:otlp";
+
+/// What a command on a terminal did.
+#[derive(Debug)]
+struct Shown {
+    code: Option<i32>,
+    screen: String,
+}
+
+/// Runs a command on a terminal of its own; once it has shown `question`, `answer` is typed.
+#[track_caller]
+fn on_a_terminal(command: &mut Command, question: &str, answer: &str) -> Shown {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    tcsetwinsize(&master, Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let slave = || rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    command.env("TERM", "xterm").stdin(slave()).stdout(slave()).stderr(slave());
+    let mut child = command.spawn().unwrap();
+    // The command's own ends: the screen ends when the last of them is closed.
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+
+    let screen = watch(rustix::io::dup(&master).unwrap());
+    let mut shown = String::new();
+    let mut keyboard = std::fs::File::from(master);
+    let mut asked = question.is_empty();
+    while let Ok(part) = screen.recv_timeout(PATIENCE) {
+        shown.push_str(&part);
+        if !asked && shown.contains(question) {
+            asked = true;
+            keyboard.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+    assert!(asked, "it did not ask {question:?}: {shown}");
+    Shown { code: child.wait().unwrap().code(), screen: shown }
+}
+
+/// What appears, as it appears.
+fn watch(master: OwnedFd) -> mpsc::Receiver<String> {
+    let (parts, screen) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut master, mut part) = (std::fs::File::from(master), [0; 4096]);
+        // A terminal that nobody has open any more ends with EIO.
+        while let Ok(n @ 1..) = master.read(&mut part) {
+            if parts.send(String::from_utf8_lossy(&part[..n]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    screen
+}
+
+fn on(stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = stage.tidegate(arguments);
+    command.arg("--data-dir").arg(stage.data());
+    command
+}
+
+/// A stage whose log holds so many records of this size that nobody took.
+fn with_a_backlog(records: usize, size: usize) -> Stage {
+    let stage = Stage::new();
+    let running = stage.start(&[("otlp", to(nobody()))]);
+    let padding = "x".repeat(size);
+    let sent: Vec<String> = (0..records).map(|n| format!("{n} {padding}")).collect();
+    send(running.grpc, &sent);
+    assert!(running.agent.stop(PATIENCE).0.success());
+    stage
+}
+
+fn skipped(stage: &Stage) -> u64 {
+    let listed = stage.look(&["spool", "cursor", "list", "--log", "logs", "--output", "json"]).json();
+    listed[0]["skipped_records"].as_u64().unwrap()
+}
+
+#[test]
+fn a_person_is_asked_before_data_is_skipped_and_only_yes_is_yes() {
+    let stage = with_a_backlog(5, 10);
+    let asked = |arguments: &[&str], answer| on_a_terminal(&mut on(&stage, arguments), "Go on? [y/N] ", answer);
+    let skip = ["spool", "cursor", "move", CURSOR, "--to", "newest"];
+    for answer in ["n\n", "\n", "yep\n", "\u{4}"] {
+        let seen = asked(&skip, answer);
+        assert!(seen.screen.contains("5 records would be skipped"), "{seen:?}");
+        assert!(seen.code == Some(1) && seen.screen.contains("nothing was changed"), "{answer:?}: {seen:?}");
+        assert_eq!(skipped(&stage), 0, "{answer:?} moved it");
+    }
+    let seen = asked(&["spool", "cursor", "remove", CURSOR], "n\n");
+    assert!(seen.code == Some(1) && seen.screen.contains("nothing was changed"), "{seen:?}");
+    let seen = asked(&skip, "y\n");
+    assert_eq!((seen.code, skipped(&stage)), (Some(0), 5), "{seen:?}");
+}
+
+#[test]
+fn verify_draws_its_progress_on_a_terminal_alone() {
+    let stage = with_a_backlog(64, 100_000);
+    let seen = on_a_terminal(&mut on(&stage, &["spool", "verify"]), "", "");
+    assert_eq!(seen.code, Some(0), "{seen:?}");
+    // Done, of how much, how fast; the last of it is wiped away.
+    let (drawn, left) = seen.screen.rsplit_once("\u{1b}[2K").unwrap_or_else(|| panic!("{seen:?}"));
+    for part in [" of 6.", "MiB", "/s, ", " left"] {
+        assert!(drawn.contains(part), "{part:?}: {seen:?}");
+    }
+    assert!(left.contains("64 frames") && !left.contains(" of 6."), "{seen:?}");
+    let elsewhere = done(&mut on(&stage, &["spool", "verify"]));
+    assert_eq!((elsewhere.code, &*elsewhere.stderr), (Some(0), ""));
+}
+
+#[test]
+fn colours_are_for_a_terminal_that_wants_them() {
+    let stage = with_a_backlog(1, 10);
+    let coloured = on_a_terminal(&mut on(&stage, &["spool", "inspect"]), "", "");
+    assert!(coloured.code == Some(0) && coloured.screen.contains("\u{1b}[1m"), "{coloured:?}");
+    let plain = on_a_terminal(on(&stage, &["spool", "inspect"]).env("NO_COLOR", "1"), "", "");
+    assert!(plain.code == Some(0) && !plain.screen.contains('\u{1b}'), "{plain:?}");
+    let piped = done(&mut on(&stage, &["spool", "inspect"]));
+    assert!(piped.code == Some(0) && !piped.stdout.contains('\u{1b}'), "{piped:?}");
+}
+
+#[test]
+fn dead_letters_that_are_sent_again_show_where_they_are_on_a_terminal() {
+    let stage = Stage::new();
+    let backend = Backend::start(Mood::Refuse(tonic::Code::InvalidArgument, "bad data"));
+    let running = stage.start(&[("otlp", to(backend.address))]);
+    let sent = bodies("bad", 4);
+    send(running.grpc, &sent);
+    let parked = || {
+        let listed = stage.look(&["spool", "cursor", "list", "--log", "logs", "--output", "json"]).json();
+        (listed[0]["parked_records"] == 4).then_some(())
+    };
+    wait_for(PATIENCE, parked).expect("four dead letters");
+    backend.set(Mood::Take);
+    let seen = on_a_terminal(&mut on(&stage, &["spool", "replay", CURSOR, "--dead-letters"]), "", "");
+    assert!(seen.code == Some(0) && seen.screen.contains("4 records sent again"), "{seen:?}");
+    assert!(seen.screen.contains(" of 4 records, "), "{seen:?}");
+    backend.wait_for(&sent);
+    assert!(running.agent.stop(PATIENCE).0.success());
+}
