@@ -43,6 +43,14 @@ impl Peer {
         }
     }
 
+    /// Appends by one producer: each one's latency, and whether it crossed into the next segment.
+    pub(super) fn roll(&mut self, seconds: f64, mut see: impl FnMut(Duration, bool)) -> Result<(), Box<dyn Error>> {
+        for signed in self.turn(&format!("roll {seconds}"))? {
+            see(Duration::from_secs_f64(signed.abs() / 1e6), signed < 0.0);
+        }
+        Ok(())
+    }
+
     /// Fills a backlog and drains it; MB/s of the drain.
     pub(super) fn drain(&mut self, bytes: u64) -> Result<f64, Box<dyn Error>> {
         self.turn(&format!("fill {bytes}"))?;

@@ -2,7 +2,8 @@
 //! row, one binary column), with its defaults but for the time between two syncs.
 //!
 //! `quiver-peer DIRECTORY PAYLOAD FLUSH_MS`, then on standard input a line a turn, answered by a line:
-//! `append PRODUCERS SECONDS` → `COUNT SECONDS P50_US P99_US`; `fill BYTES` → `BYTES SECONDS`; `drain` → `BYTES SECONDS`.
+//! `append PRODUCERS SECONDS` → `COUNT SECONDS P50_US P99_US`; `fill BYTES` → `BYTES SECONDS`; `drain` → `BYTES SECONDS`;
+//! `roll SECONDS` → the microseconds of each append of one producer, with a minus where it ended a segment.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -27,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let line = line?;
         let answer = match line.split(' ').collect::<Vec<_>>().as_slice() {
             ["append", producers, seconds] => peer.append(producers.parse()?, seconds.parse()?)?,
+            ["roll", seconds] => peer.roll(seconds.parse()?)?,
             ["fill", bytes] => peer.fill(bytes.parse()?)?,
             ["drain"] => peer.drain()?,
             _ => return Err(format!("no such turn: {line}").into()),
@@ -114,10 +116,35 @@ impl Peer {
             sorted.get(at).map_or(f64::NAN, |d| d.as_secs_f64() * 1e6)
         };
         let (p50, p99) = (quantile(0.5), quantile(0.99));
-        // What nobody reads is dropped between turns, so that each begins alike.
+        self.forget()?;
+        Ok(format!("{} {took} {p50} {p99}", sorted.len()))
+    }
+
+    /// One task that ingests, and which of its appends wrote a segment.
+    fn roll(&self, seconds: f64) -> Result<String, Box<dyn Error>> {
+        let (begun, limit) = (Instant::now(), Duration::from_secs_f64(seconds));
+        let (engine, bundle) = (Arc::clone(&self.engine), Arc::clone(&self.bundle));
+        let task = self.runtime.spawn(async move {
+            let mut seen = Vec::new();
+            while begun.elapsed() < limit {
+                let (before, start) = (engine.total_segments_written(), Instant::now());
+                engine.ingest(&*bundle).await.map_err(|e| e.to_string())?;
+                let micros = start.elapsed().as_secs_f64() * 1e6;
+                let crossed = engine.total_segments_written() > before;
+                seen.push(format!("{:.1}", if crossed { -micros } else { micros }));
+            }
+            Ok::<_, String>(seen)
+        });
+        let seen = self.runtime.block_on(task)??;
+        self.forget()?;
+        Ok(seen.join(" "))
+    }
+
+    /// Drops between turns what nobody reads, so that each begins alike.
+    fn forget(&self) -> Result<(), Box<dyn Error>> {
         self.engine.force_drop_oldest_pending_segments();
         self.runtime.block_on(self.engine.maintain())?;
-        Ok(format!("{} {took} {p50} {p99}", sorted.len()))
+        Ok(())
     }
 
     fn fill(&self, bytes: u64) -> Result<String, Box<dyn Error>> {
