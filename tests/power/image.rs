@@ -6,7 +6,7 @@ use std::process::Command;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate::spool::{Frame, Need, Options, Spool, Start};
 
 use crate::disk::BLOCK;
@@ -45,14 +45,17 @@ pub(crate) fn check(image: &[u8], file_system: FileSystem, oracle: &Oracle) -> R
     if verification["ok"] != true {
         return Err(format!("`spool verify` finds damage: {verification:#}"));
     }
-    let told = tidegate("inspect", &data)?;
-    let pending = read_pending(&data)?;
-    ledger_agrees(&told, &pending).map_err(|error| format!("{error}: {told:#}"))?;
+    let before = Ledger::of(&data)?;
+    let pending = drain(&data)?;
+    let after = Ledger::of(&data)?;
+    let read = pending.iter().map(|frame| u64::from(frame.items)).sum();
+    let is_torn = verification["logs"].as_array().into_iter().flatten().any(|log| log["torn"] != json!([]));
+    before.agrees(&after, read, is_torn).map_err(|error| format!("{error}: {before:?}, then {after:?}"))?;
     compare(&pending, oracle)
 }
 
-/// What the exporter would be given after a start on this image, in order.
-fn read_pending(data: &Path) -> Result<Vec<Frame>, String> {
+/// What the exporter would be given after a start on this image, in order, each of it delivered.
+fn drain(data: &Path) -> Result<Vec<Frame>, String> {
     let said = |error: tidegate::spool::Error| format!("the library cannot read it: {error}");
     let options = Options { max_size: Some(LOG_BYTES_MAX), ..Options::default() };
     let spool = Spool::open(data, options).map_err(said)?;
@@ -60,33 +63,64 @@ fn read_pending(data: &Path) -> Result<Vec<Frame>, String> {
     let mut cursor = log.cursor(CURSOR, Start::Oldest, Need::Required).map_err(said)?;
     let mut frames = Vec::new();
     while let Some(batch) = cursor.next_batch(BATCH_BYTES).map_err(said)? {
+        if let (Some(first), Some(last)) = (batch.frames.first(), batch.frames.last()) {
+            cursor.ack(first.sequence, last.sequence, 0).map_err(said)?;
+        }
         frames.extend(batch.frames);
     }
+    drop(cursor);
+    spool.close().map_err(said)?;
     Ok(frames)
 }
 
-/// Whether the ledger on disk tells of what is read, and of no drop.
-fn ledger_agrees(told: &Value, pending: &[Frame]) -> Result<(), String> {
-    let logs = told["logs"].as_array().ok_or("`spool inspect` tells of no logs")?;
-    let log = logs.iter().find(|log| log["name"] == LOG).ok_or("`spool inspect` does not tell of the log")?;
-    let ledger = &log["ledger"];
-    if ledger["dropped"].as_object().is_none_or(|dropped| !dropped.is_empty()) {
-        return Err("records were dropped".to_owned());
-    }
-    let Some(recorded) = ledger["pending"][CURSOR].as_u64() else {
+/// What `spool inspect` tells of the log's records and of what became of them.
+#[derive(Debug, Default)]
+struct Ledger {
+    accepted: u64,
+    /// Delivered, parked or skipped.
+    done: u64,
+    /// Dropped, for this reason alone.
+    torn: u64,
+    pending: u64,
+}
+
+impl Ledger {
+    fn of(data: &Path) -> Result<Self, String> {
+        let told = tidegate("inspect", data)?;
+        let logs = told["logs"].as_array().ok_or("`spool inspect` tells of no logs")?;
+        let log = logs.iter().find(|log| log["name"] == LOG).ok_or("`spool inspect` does not tell of the log")?;
+        let ledger = &log["ledger"];
+        let dropped = ledger["dropped"].as_object().ok_or("`spool inspect` does not tell of drops")?;
+        if dropped.keys().any(|reason| reason != "torn") {
+            return Err(format!("records were dropped: {ledger}"));
+        }
         // A cut of the first start may come before there is a cursor; the log is then empty.
-        let is_new = ledger["pending"].as_object().is_some_and(|cursors| cursors.is_empty()) && pending.is_empty();
-        return if is_new { Ok(()) } else { Err(format!("there is no cursor {CURSOR}")) };
-    };
-    let read: u64 = pending.iter().map(|frame| u64::from(frame.items)).sum();
-    let done: u64 = ["delivered", "parked", "skipped"].iter().filter_map(|part| ledger[part][CURSOR].as_u64()).sum();
-    if recorded != read {
-        return Err(format!("{recorded} records are told as pending, {read} are read"));
+        let of = |part: &str| ledger[part][CURSOR].as_u64().unwrap_or_default();
+        Ok(Self {
+            accepted: ledger["accepted"].as_u64().ok_or("`spool inspect` does not tell what was accepted")?,
+            done: ["delivered", "parked", "skipped"].into_iter().map(of).sum(),
+            torn: dropped.values().filter_map(Value::as_u64).sum(),
+            pending: of("pending"),
+        })
     }
-    if ledger["accepted"].as_u64() != Some(done + recorded) {
-        return Err(format!("the ledger does not close: {done} done, {recorded} pending"));
+
+    /// Whether it closes on the image and after its pending records were read. Of those a cut may have taken a part that
+    /// nobody was promised, out of the middle of a write: the reader counts it as torn when it meets the hole.
+    fn agrees(&self, after: &Self, read: u64, is_torn: bool) -> Result<(), String> {
+        for ledger in [self, after] {
+            if ledger.accepted != ledger.done + ledger.torn + ledger.pending {
+                return Err("the ledger does not close".to_owned());
+            }
+        }
+        let torn = after.torn.checked_sub(self.torn).ok_or("fewer are told as torn than before")?;
+        if torn > 0 && !is_torn {
+            return Err(format!("{torn} records are told as torn, and `spool verify` knows of no hole"));
+        }
+        if (after.pending, after.done) != (0, self.done + read) || read + torn != self.pending {
+            return Err(format!("{read} records are read"));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn compare(pending: &[Frame], oracle: &Oracle) -> Result<Found, String> {
