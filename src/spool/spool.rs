@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::bell::Bell;
 use super::core::LogCore;
+use super::cursor::Store;
 use super::damage::Damaged;
 use super::dead_letter::DeadLetters;
 use super::env::{Env, lock};
@@ -430,7 +431,8 @@ impl Shared {
         let crc = name_crc(key);
         let recovered = recovery::recover(env, dir, crc)?;
         // Only now, when everything was read, is anything written.
-        env.make_dirs(&dir.join("cursors"))?;
+        let (cursors, dead_dir) = (dir.join("cursors"), self.dir.join("dead").join(names::encode(key)?));
+        env.make_dirs(&cursors)?;
         // Else the first segment could be durable in a directory that a crash takes away.
         env.sync_dir_and_its_name(dir)?;
         let account = account.unwrap_or_else(|| self.space.account(options.max_size, None));
@@ -439,7 +441,9 @@ impl Shared {
         spares.sweep(env, dir, &recovered.spares)?;
         let cursor_bytes = super::format::cursor::FILE_LEN * recovered.cursors.len() as u64;
         account.set(recovered.table.bytes() + spares.bytes() + cursor_bytes);
-        let dead_dir = self.dir.join("dead").join(names::encode(key)?);
+        Store::sweep(env, &cursors)?;
+        // Of dead letters that this run may never open.
+        Store::sweep(env, &dead_dir.join("cursors"))?;
         let (me, cap) = (Arc::downgrade(self), account.cap());
         let dead = match key.starts_with(DEAD) {
             true => DeadLetters::none(account.clone()),

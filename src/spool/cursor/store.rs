@@ -10,6 +10,10 @@ use super::super::env::Env;
 use super::super::format::Fault;
 use super::super::format::cursor::{FILE_LEN, SLOT_LEN, Slot};
 use super::super::fs::{Access, DiskFile, is_no_space};
+use super::super::names;
+
+/// Before the name of a file that is being made.
+const UNFINISHED: char = '~';
 
 /// The file of one cursor.
 #[derive(Debug)]
@@ -86,6 +90,17 @@ impl Store {
         Ok(Some([half(0)?, half(SLOT_LEN)?]))
     }
 
+    /// Removes from a directory of cursors what was to become a file of one when a run ended: it takes room that nobody
+    /// counts, until that cursor is written again.
+    pub(crate) fn sweep(env: &Env, dir: &Path) -> Result<(), Error> {
+        let is_unfinished =
+            |name: &str| name.strip_prefix(UNFINISHED).is_some_and(|name| names::decode(name).is_some());
+        for listed in env.list(dir)?.iter().filter(|listed| !listed.is_dir && is_unfinished(&listed.name)) {
+            env.remove(&dir.join(&listed.name))?;
+        }
+        Ok(())
+    }
+
     /// For the file at `path`, which may not exist yet.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, file: Held::Unknown, removed: false }
@@ -150,7 +165,7 @@ impl Store {
     /// updates need none. After an error the old one is there as it was.
     fn renew(&self, env: &Env, slot: &[u8], generation: u64) -> Result<Arc<dyn DiskFile>, Error> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let new = self.path.with_file_name(format!("~{name}"));
+        let new = self.path.with_file_name(format!("{UNFINISHED}{name}"));
         match env.remove(&new) {
             Err(e) if !e.is_not_found() => return Err(e),
             _ => {}

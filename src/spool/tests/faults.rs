@@ -495,6 +495,22 @@ fn a_cursors_file_that_cannot_be_replaced_or_removed_is_an_error() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "what a killed process leaves")]
+fn rule_13_what_was_to_become_a_cursors_file_takes_no_room_after_a_crash() {
+    let mut bench = Bench::new();
+    let log = bench.log();
+    drop((cursor(&log, "c"), cursor(&log.dead_letters().unwrap(), "c"), log));
+    bench.spool.take().unwrap().close().unwrap();
+    let left = ["logs/log/cursors/~c", "dead/log/cursors/~c"].map(|name| bench.path().join(name));
+    let others = ["logs/log/cursors/~", "logs/log/cursors/~%", "logs/log/~c"].map(|name| bench.path().join(name));
+    left.iter().chain(&others).for_each(|path| std::fs::write(path, vec![7; 128 << 10]).unwrap());
+    let log = bench.open();
+    assert!(!left.iter().any(|path| path.exists()), "also where nobody opens the dead letters");
+    assert!(others.iter().all(|path| path.exists()), "what is not ours stays");
+    drop(cursor(&log, "c"));
+}
+
+#[test]
 fn rule_10_a_file_whose_old_name_may_come_back_is_no_spare() {
     for is_removed in [true, false] {
         let mut bench = Bench::with(|o| o.log.retain_size = 0);
