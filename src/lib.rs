@@ -24,6 +24,8 @@ pub mod exporters;
 pub mod sdk;
 #[cfg(feature = "client")]
 mod stamp;
+#[cfg(feature = "client")]
+mod tls;
 #[cfg(feature = "agent")]
 mod turns;
 

@@ -16,7 +16,8 @@ pub mod otlphttp;
 mod sink;
 mod status;
 
-pub use connect::{KeepAlive, SetupError, Tls, TlsVersions};
+pub use crate::tls::{TlsFileError, TlsVersions};
+pub use connect::{KeepAlive, SetupError, Tls};
 pub use sink::{Request, SendError, Sent, Sink};
 #[cfg(feature = "agent")]
 pub(crate) use status::LOSS;

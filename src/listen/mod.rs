@@ -1,8 +1,8 @@
 //! Taking a port, and saying who has it when it cannot be had.
 
 mod holder;
-pub mod private;
 pub mod tls;
+pub mod unix;
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6, TcpListener};

@@ -29,5 +29,5 @@ pub use exporter::LogExporter;
 
 pub use crate::exporters::drain::RetrySettings;
 pub use crate::exporters::otlp::Compression;
-pub use crate::exporters::{SetupError, Tls, TlsVersions};
+pub use crate::exporters::{SetupError, Tls, TlsFileError, TlsVersions};
 pub use crate::spool::Limit;

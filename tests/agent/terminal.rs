@@ -54,7 +54,7 @@ fn on_a_terminal(command: &mut Command, question: &str, answer: &str) -> Shown {
 
 /// What appears, as it appears.
 fn watch(master: OwnedFd) -> mpsc::Receiver<String> {
-    let (parts, screen) = mpsc::channel();
+    let (parts, screen) = mpsc::sync_channel(16);
     std::thread::spawn(move || {
         let (mut master, mut part) = (std::fs::File::from(master), [0; 4096]);
         // A terminal that nobody has open any more ends with EIO.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio_stream::StreamExt as _;
 
 use crate::cli::output::{self, Failure};
-use crate::listen::private;
+use crate::listen::unix;
 use crate::pipeline::control::protocol::{Action, Command, SOCKET, move_from_json};
 use crate::spool::{Editor, From, Move};
 
@@ -84,7 +84,7 @@ impl Agent {
     /// The agent that takes commands for this directory, if one runs.
     pub(super) fn of(directory: &Path) -> Result<Option<Self>, Failure> {
         let socket = directory.join(SOCKET);
-        match private::connect(&socket) {
+        match unix::connect(&socket) {
             Ok(_) => Ok(Some(Self { socket })),
             Err(error) if is_nobody(&error) => Ok(None),
             Err(error) => Err(Failure::new(format!("cannot connect to {}: {error}", socket.display()))
@@ -132,7 +132,7 @@ impl Agent {
         let request = axum::http::Request::builder().method(method).uri(path).header("host", "tidegate");
         let request = request.body(Body::from(body)).map_err(|e| lost(&e))?;
         runtime.block_on(async {
-            let socket = private::connect(&self.socket).map_err(|e| lost(&e))?;
+            let socket = unix::connect(&self.socket).map_err(|e| lost(&e))?;
             socket.set_nonblocking(true).map_err(|e| lost(&e))?;
             let socket = tokio::net::UnixStream::from_std(socket).map_err(|e| lost(&e))?;
             let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(|e| lost(&e))?;

@@ -11,7 +11,8 @@ use crate::config::fields::{Check, Fields};
 use crate::config::network::{Family, listen_address_of};
 use crate::config::node::Node;
 use crate::config::units::{positive_duration, size};
-use crate::config::values::{boolean, integer_u32, integer_usize, path, texts};
+use crate::config::values::{boolean, integer_u32, integer_usize, one_of, path, texts};
+use crate::listen::unix::SocketMode;
 use crate::receivers::{kernel, otlp};
 
 const MIB: usize = 1 << 20;
@@ -176,11 +177,16 @@ fn http(
 
 /// Where a protocol listens: a port, or with `transport: unix` a path.
 fn endpoint_of(fields: &mut Fields<'_, '_, '_>, default: otlp::Endpoint, listening: &mut Listening) -> otlp::Endpoint {
+    let modes = [("0600", SocketMode::User), ("0660", SocketMode::Group), ("0666", SocketMode::Everyone)];
+    let mode = fields.get("socket_mode", one_of(&modes));
     let transport = fields.get("transport", crate::config::values::word);
+    if mode.is_some() && transport.as_deref() != Some("unix") {
+        fields.fault("socket_mode", Problem::new("a port has no mode").suggest("leave it out, or `transport: unix`"));
+    }
     let family = match transport.as_deref() {
         Some("unix") => {
             let socket = fields.require("endpoint", "/run/tidegate/otlp.sock", path);
-            return socket.map_or(default, otlp::Endpoint::Unix);
+            return socket.map_or(default, |path| otlp::Endpoint::Unix(path, mode.unwrap_or_default()));
         }
         Some("tcp4") => Family::V4,
         Some("tcp6") => Family::V6,

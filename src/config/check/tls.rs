@@ -18,15 +18,15 @@ pub(super) fn server(fields: &mut Fields<'_, '_, '_>) -> Option<ServerTls> {
         let client_ca_file = fields.get("client_ca_file", path);
         let mut reload_interval = Duration::from_secs(10);
         fields.set("reload_interval", &mut reload_interval, positive_duration);
-        let takes_1_2 = fields.get("min_version", version) != Some(Version::V1_3);
+        let versions = versions(fields);
         fields.told(&["client_ca_file_reload"], "every file is read again when it changes");
         fields.told(
-            &["max_version", "cipher_suites", "curve_preferences", "ca_file", "include_system_ca_certs_pool"],
+            &["cipher_suites", "curve_preferences", "ca_file", "include_system_ca_certs_pool"],
             "TLS 1.2 and 1.3 with safe ciphers",
         );
         fields.refused(&["cert_pem", "key_pem", "ca_pem"], "write the PEM text to a file and name it with `…_file`");
         fields.refused(&["tpm"], "name certificate and key as files");
-        Some(ServerTls { cert_file: cert_file?, key_file: key_file?, client_ca_file, takes_1_2, reload_interval })
+        Some(ServerTls { cert_file: cert_file?, key_file: key_file?, client_ca_file, versions, reload_interval })
     })?
 }
 

@@ -363,6 +363,8 @@ fn a_receiver_without_protocols() {
 
 #[test]
 fn what_would_be_unsafe_to_ignore_is_refused() {
+    grpc_refused("socket_mode: 0660", "socket_mode", "a port has no mode", "`transport: unix`");
+    grpc_refused("socket_mode: 0777", "socket_mode", "expected one of 0600, 0660, 0666, found `0777`", "words allowed");
     grpc_refused("transport: udp", "transport", "expected one of tcp, tcp4, tcp6, unix", "");
     let v4 = "{ transport: tcp4, endpoint: '[::1]:4317' }";
     refused(

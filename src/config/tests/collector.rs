@@ -6,6 +6,7 @@ use super::*;
 use crate::config::{ExporterSettings, Receiver};
 use crate::exporters::TlsVersions;
 use crate::exporters::debug::Verbosity;
+use crate::listen::unix::SocketMode;
 use crate::receivers::otlp::Endpoint;
 use crate::spool::Limit;
 
@@ -87,7 +88,7 @@ fn a_stock_configuration_of_supported_components_runs_unchanged() {
 }
 
 #[test]
-fn an_exporter_speaks_the_versions_of_tls_that_are_named() {
+fn exporters_and_receivers_speak_the_versions_of_tls_that_are_named() {
     use TlsVersions::{Any, Only1_2, Only1_3};
     for (typed, versions) in [
         ("", Any),
@@ -113,6 +114,15 @@ service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [{kind}] }} }} 
             assert_eq!(tls.versions, versions, "{kind} {typed}");
             assert_eq!(tls.reload_interval, Duration::ZERO);
         }
+        let config = load_text(&format!(
+            "receivers: {{ otlp: {{ protocols: {{ grpc: {{ tls: {{ cert_file: c, key_file: k, {typed} }} }} }} }} }}
+exporters: {{ debug: }}
+service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [debug] }} }} }}
+"
+        ))
+        .unwrap();
+        let Receiver::Otlp(otlp) = config.receivers.values().next().unwrap() else { panic!("{config:?}") };
+        assert_eq!(otlp.grpc.as_ref().unwrap().tls.as_ref().unwrap().versions, versions, "receiver: {typed}");
     }
 }
 
@@ -158,6 +168,25 @@ service: { pipelines: { logs: { receivers: [otlp, otlp/6, otlp/any], exporters: 
         [("[::]:4319".to_owned(), false), ("127.0.0.1:4320".to_owned(), false)],
     ];
     assert_eq!(listens.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_socket_in_the_file_system_is_for_whom_its_mode_says() {
+    for (typed, mode) in [
+        ("", SocketMode::User),
+        (", socket_mode: 0660", SocketMode::Group),
+        (", socket_mode: '0666'", SocketMode::Everyone),
+    ] {
+        let text = format!(
+            "receivers: {{ otlp: {{ protocols: {{ grpc: {{ transport: unix, endpoint: /run/otlp.sock{typed} }} }} }} }}
+exporters: {{ debug: }}
+service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [debug] }} }} }}
+"
+        );
+        let config = load_text(&text).unwrap();
+        let Some(Receiver::Otlp(settings)) = config.receivers.values().next() else { panic!("{config:?}") };
+        assert_eq!(settings.grpc.as_ref().unwrap().endpoint, Endpoint::Unix("/run/otlp.sock".into(), mode), "{typed}");
+    }
 }
 
 #[test]

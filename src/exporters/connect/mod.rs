@@ -14,7 +14,7 @@ pub(super) use connector::Connector;
 pub(super) use connector::is_https;
 pub(super) use headers::headers;
 pub use setup::SetupError;
-pub use tls::{Tls, TlsVersions};
+pub use tls::Tls;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Why an exporter cannot be built from its settings.
 
-use std::path::PathBuf;
+use crate::tls::TlsFileError;
 
 /// Why an exporter cannot be built from its settings.
 #[derive(Debug, thiserror::Error)]
@@ -23,15 +23,8 @@ pub enum SetupError {
         reason: &'static str,
     },
     /// A TLS file cannot be read or used.
-    #[error("{key} {}: {reason}", .path.display())]
-    File {
-        /// The setting.
-        key: &'static str,
-        /// Its value.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] TlsFileError),
     /// A client certificate without its key, or the other way round.
     #[error("tls.cert_file and tls.key_file go together: {missing} is missing")]
     HalfIdentity {

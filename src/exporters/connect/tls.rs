@@ -1,14 +1,13 @@
 //! How a connection is secured: as it is set, and as rustls wants it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, RootCertStore};
 
 use super::SetupError;
+use crate::tls::{PemFile, TlsVersions};
 
 /// How the connection is secured.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,18 +29,6 @@ pub struct Tls {
     /// The files are looked at before a connection is made, but not more often than this, and read again when they
     /// changed. Default zero.
     pub reload_interval: Duration,
-}
-
-/// Which versions of TLS are spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TlsVersions {
-    /// 1.3 where the server has it, else 1.2.
-    #[default]
-    Any,
-    /// 1.2 alone.
-    Only1_2,
-    /// 1.3 alone.
-    Only1_3,
 }
 
 impl Tls {
@@ -68,10 +55,11 @@ impl Tls {
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
-                let chain = certificates("tls.cert_file", cert)?;
-                let unusable = |reason| SetupError::File { key: "tls.key_file", path: key.clone(), reason };
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(error.to_string()))?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| unusable(error.to_string()))?
+                let chain = PemFile { key: "tls.cert_file", path: cert }.certificates()?;
+                let key_file = PemFile { key: "tls.key_file", path: key };
+                builder
+                    .with_client_auth_cert(chain, key_file.private_key()?)
+                    .map_err(|error| key_file.unusable(error))?
             }
         };
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
@@ -81,10 +69,7 @@ impl Tls {
     fn authorities(&self) -> Result<RootCertStore, SetupError> {
         let mut roots = RootCertStore::empty();
         if let Some(path) = &self.ca_file {
-            let unusable = |reason| SetupError::File { key: "tls.ca_file", path: path.clone(), reason };
-            for certificate in certificates("tls.ca_file", path)? {
-                roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-            }
+            PemFile { key: "tls.ca_file", path }.trust(&mut roots)?;
         }
         if self.ca_file.is_none() || self.include_system_ca_certs_pool {
             // Those that cannot be read are left out: one bad file of the system's must not stop delivery.
@@ -96,26 +81,6 @@ impl Tls {
         }
         Ok(roots)
     }
-}
-
-impl TlsVersions {
-    fn of_rustls(self) -> &'static [&'static SupportedProtocolVersion] {
-        static TLS_1_2: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
-        static TLS_1_3: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
-        match self {
-            Self::Any => rustls::DEFAULT_VERSIONS,
-            Self::Only1_2 => TLS_1_2,
-            Self::Only1_3 => TLS_1_3,
-        }
-    }
-}
-
-/// The certificates in a file: at least one.
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let unusable = |reason: String| SetupError::File { key, path: path.to_owned(), reason };
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let found = read.map_err(|error| unusable(error.to_string()))?;
-    if found.is_empty() { Err(unusable("there is no certificate in it".into())) } else { Ok(found) }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::Stop;
 use super::drains::{AnySink, Drain};
 use super::receivers::left;
 use crate::exporters::Status;
-use crate::listen::private;
+use crate::listen::unix::{self, SocketMode};
 use crate::spool::{Error, Log, Spool};
 use protocol::{Action, Command, SOCKET, move_json};
 
@@ -79,7 +79,7 @@ impl Controlled {
     pub(super) fn serve(self) -> Control {
         let path = self.spool.directory().join(SOCKET);
         let stop = Stop::new();
-        let listener = private::listen(&path).and_then(tokio::net::UnixListener::from_std);
+        let listener = unix::listen(&path, SocketMode::User).and_then(tokio::net::UnixListener::from_std);
         let server = match listener {
             Ok(listener) => {
                 let served = Arc::new(Served { controlled: self, stop: stop.clone() });
@@ -109,7 +109,7 @@ impl Control {
                 server.abort();
             }
         }
-        private::remove(&self.path);
+        unix::remove(&self.path);
     }
 }
 

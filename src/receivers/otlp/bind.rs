@@ -14,9 +14,10 @@ use super::server::Server;
 use super::settings::{Endpoint, Limits, Settings};
 use super::{grpc, http};
 use crate::auth::{self, ServerSettings};
-use crate::listen::tls::{Certificates, ServerTls, TlsError};
+use crate::listen::tls::{Certificates, ServerTls};
 use crate::listen::{self, BindError};
 use crate::receivers::{Intake, Protocol};
+use crate::tls::TlsFileError;
 
 /// The protocols that are offered to clients, the preferred one first (ALPN).
 const GRPC_PROTOCOLS: &[&[u8]] = &[b"h2"];
@@ -36,7 +37,7 @@ pub enum ListenError {
         /// The protocol.
         protocol: &'static str,
         /// Why.
-        error: TlsError,
+        error: TlsFileError,
     },
     /// Credentials cannot be read.
     #[error("receiver {receiver}: protocols.{protocol}.auth: {reason}")]
@@ -125,7 +126,7 @@ impl Plan<'_> {
         let taken = match endpoint {
             Endpoint::Tcp(address) => Taken::Tcp(listen::listen(*address, &key)?),
             Endpoint::Tcp6(address) => Taken::Tcp(listen::listen_v6(*address, &key)?),
-            Endpoint::Unix(path) => Taken::unix(path).map_err(|error| ListenError::Socket {
+            Endpoint::Unix(path, mode) => Taken::unix(path, *mode).map_err(|error| ListenError::Socket {
                 receiver: receiver(),
                 protocol,
                 path: path.clone(),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::listen;
+use crate::listen::{self, unix::SocketMode};
 
 /// A socket that is taken, but not yet served.
 #[derive(Debug)]
@@ -20,10 +20,10 @@ pub(super) enum Taken {
 
 impl Taken {
     /// A socket in the file system. One that nobody answers at is replaced.
-    pub(super) fn unix(path: &Path) -> io::Result<Self> {
-        listen::private::is_free(path)?;
-        let listener = listen::private::listen(path)?;
-        Ok(Self::Unix(listener, SocketFile { path: path.to_owned(), identity: listen::private::identity(path) }))
+    pub(super) fn unix(path: &Path, mode: SocketMode) -> io::Result<Self> {
+        listen::unix::is_free(path)?;
+        let listener = listen::unix::listen(path, mode)?;
+        Ok(Self::Unix(listener, SocketFile { path: path.to_owned(), identity: listen::unix::identity(path) }))
     }
 
     /// The port; none of a socket in the file system.
@@ -60,8 +60,8 @@ pub(super) struct SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.identity.is_some() && listen::private::identity(&self.path) == self.identity {
-            listen::private::remove(&self.path);
+        if self.identity.is_some() && listen::unix::identity(&self.path) == self.identity {
+            listen::unix::remove(&self.path);
         }
     }
 }

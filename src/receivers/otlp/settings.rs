@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::auth::ServerSettings;
 use crate::listen::tls::ServerTls;
+use crate::listen::unix::SocketMode;
 
 /// Which protocols listen, where, and under which limits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,8 +52,8 @@ pub enum Endpoint {
     Tcp(SocketAddr),
     /// `transport: tcp6`: IPv6 alone, also at `[::]`.
     Tcp6(SocketAddrV6),
-    /// `transport: unix`: a socket in the file system.
-    Unix(PathBuf),
+    /// `transport: unix`: a socket in the file system, and who may connect (`socket_mode`).
+    Unix(PathBuf, SocketMode),
 }
 
 impl Endpoint {
@@ -62,7 +63,7 @@ impl Endpoint {
         match self {
             Self::Tcp(address) => Some(*address),
             Self::Tcp6(address) => Some((*address).into()),
-            Self::Unix(_) => None,
+            Self::Unix(..) => None,
         }
     }
 }

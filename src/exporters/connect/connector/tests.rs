@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::exporters::connect::TlsVersions;
+use crate::exporters::TlsVersions;
 use crate::exporters::connect::for_tests::{TlsServer, known_client, port, speaks};
 
 /// A proxy that says what it was asked, then answers it as the server would.

@@ -1,6 +1,8 @@
 //! TLS, and sockets in the file system.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
@@ -8,9 +10,11 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint as To, Identity};
 
 use super::lab::{Lab, any_port, logs};
 use crate::listen::tls::ServerTls;
+use crate::listen::unix::SocketMode;
 use crate::otlp::Signal;
 use crate::receivers::otlp::{Admission, Endpoint, GrpcSettings, Settings, bind};
 use crate::spool::Options;
+use crate::tls::TlsVersions;
 
 /// A file of the tests' authority; see `tests/certificates`.
 fn pem(name: &str) -> PathBuf {
@@ -22,7 +26,7 @@ fn tls(client_ca: Option<&str>) -> ServerTls {
         cert_file: pem("server.pem"),
         key_file: pem("server.key"),
         client_ca_file: client_ca.map(pem),
-        takes_1_2: true,
+        versions: TlsVersions::Any,
         reload_interval: Duration::ZERO,
     }
 }
@@ -79,6 +83,38 @@ async fn certificates_that_change_are_taken_and_broken_ones_are_not() {
     send(&lab, None, "ca.pem").await.unwrap();
 }
 
+/// What a client that speaks these versions speaks with a receiver that speaks those.
+async fn spoken(
+    client: &[&'static rustls::SupportedProtocolVersion],
+    versions: TlsVersions,
+) -> std::io::Result<Option<rustls::ProtocolVersion>> {
+    let lab = lab(&ServerTls { versions, ..tls(None) });
+    let mut roots = rustls::RootCertStore::empty();
+    crate::tls::PemFile { key: "ca", path: &pem("ca.pem") }.trust(&mut roots).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(client)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = tokio::net::TcpStream::connect(lab.grpc).await?;
+    let name = "server.test".try_into().unwrap();
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    Ok(stream.get_ref().1.protocol_version())
+}
+
+#[tokio::test]
+async fn the_versions_of_tls_are_those_that_are_set() {
+    use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
+    use rustls::version::{TLS12, TLS13};
+    assert_eq!(spoken(&[&TLS12, &TLS13], TlsVersions::Any).await.unwrap(), Some(TLSv1_3));
+    assert_eq!(spoken(&[&TLS12, &TLS13], TlsVersions::Only1_2).await.unwrap(), Some(TLSv1_2));
+    assert_eq!(spoken(&[&TLS12], TlsVersions::Any).await.unwrap(), Some(TLSv1_2));
+    for (client, server) in [(&TLS12, TlsVersions::Only1_3), (&TLS13, TlsVersions::Only1_2)] {
+        let error = spoken(&[client], server).await.unwrap_err().to_string();
+        assert!(error.contains("ProtocolVersion"), "{error}");
+    }
+}
+
 #[test]
 fn certificates_that_cannot_be_used_are_told_at_the_start() {
     let with = |tls: ServerTls| {
@@ -100,14 +136,16 @@ async fn a_socket_in_the_file_system_is_served_and_goes_with_the_receiver() {
     let path = directory.path().join("otlp.sock");
     // One that somebody left is no trouble.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let grpc = GrpcSettings { endpoint: Endpoint::Unix(path.clone()), ..GrpcSettings::default() };
+    let grpc = GrpcSettings { endpoint: Endpoint::Unix(path.clone(), SocketMode::Group), ..GrpcSettings::default() };
     let settings = Settings { grpc: Some(grpc), ..Settings::default() };
     let lab = Lab::with_settings(&[Signal::Logs], Options::default().log, Admission::default(), settings.clone());
+    let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o660);
     let error = bind("otlp", &settings).unwrap_err().to_string();
     assert!(error.contains("another process listens there"), "{error}");
     let file = directory.path().join("a-file");
     std::fs::write(&file, "kept").unwrap();
-    let grpc = GrpcSettings { endpoint: Endpoint::Unix(file.clone()), ..GrpcSettings::default() };
+    let grpc = GrpcSettings { endpoint: Endpoint::Unix(file.clone(), SocketMode::User), ..GrpcSettings::default() };
     let error = bind("otlp", &Settings { grpc: Some(grpc), ..Settings::default() }).unwrap_err().to_string();
     assert!(error.contains("no socket") && std::fs::read(&file).unwrap() == b"kept", "{error}");
     let to = format!("unix:{}", path.display());

@@ -1,4 +1,4 @@
-//! A Unix socket in a directory of ours, for the user who owns it and for nobody else.
+//! Unix sockets: who may connect is said by the mode of the file.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -10,13 +10,25 @@ use std::path::{Path, PathBuf};
 /// Longer paths do not fit into a socket's address (108 bytes, the last a zero).
 const MAX_PATH: usize = 100;
 
-/// Listens on a socket of mode 0600, non-blocking. One that a process left that is gone is replaced: who calls this
+/// Who may connect to a socket, if they reach its directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SocketMode {
+    /// 0600: the user who made it.
+    #[default]
+    User,
+    /// 0660: its group too, which is that of who made it, or of a directory with the bit `g+s`.
+    Group,
+    /// 0666.
+    Everyone,
+}
+
+/// Listens, non-blocking, on a socket that these may connect to. One that a process left that is gone is replaced: who calls this
 /// must hold the lock of the directory.
 ///
 /// # Errors
 /// What making a file in that directory answers.
 #[allow(clippy::disallowed_methods, reason = "a socket's name is not data: nothing is synced")]
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
+pub fn listen(path: &Path, mode: SocketMode) -> io::Result<UnixListener> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = path.with_file_name(format!("~{name}"));
     match std::fs::remove_file(&new) {
@@ -25,10 +37,20 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     }
     let listener = with_short(&new, |path| UnixListener::bind(path))?;
     // Before it has its name: nobody else may connect, not even for a moment.
-    std::fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(&new, mode.permissions())?;
     std::fs::rename(&new, path)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+impl SocketMode {
+    fn permissions(self) -> Permissions {
+        Permissions::from_mode(match self {
+            Self::User => 0o600,
+            Self::Group => 0o660,
+            Self::Everyone => 0o666,
+        })
+    }
 }
 
 /// Whether a socket may be put there: nothing is there, or one that nobody listens on any more.
@@ -94,9 +116,9 @@ mod tests {
         let deep = home.path().join("d".repeat(150));
         std::fs::create_dir(&deep).unwrap();
         let path = deep.join("control.sock");
-        drop(listen(&path).unwrap());
+        drop(listen(&path, SocketMode::User).unwrap());
         assert_eq!(connect(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        let _listener = listen(&path).unwrap();
+        let _listener = listen(&path, SocketMode::User).unwrap();
         connect(&path).unwrap();
         let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
