@@ -155,8 +155,10 @@ fn what_is_acked_after_it_was_dropped_may_count_as_either() {
 #[test]
 fn what_was_refused_does_not_come_back_in_the_place_of_what_was_accepted() {
     repeat(&[5494, 181, 0]);
-    // The moments of a story move with its calls: all of it.
-    crash_story(5494, Effort { images: 2, nested_one_of: 24 });
+    // The moments of a story move with its calls: all of it. One with `os`, one with `interval`.
+    for story in [5494, 10164] {
+        crash_story(story, Effort { images: 2, nested_one_of: 24 });
+    }
 }
 
 #[test]
