@@ -37,6 +37,8 @@ pub(crate) struct Open {
     /// So many bytes of frames that were refused may stand beyond the end. A mark in front of them would make data of
     /// those that it does not cover; frames have higher sequences than they.
     pub(super) litter: u64,
+    /// Whether they are of a group before the one that is written.
+    is_litter_old: bool,
     /// The file that it is while it has no name of its own.
     pub(super) made: Option<Made>,
 }
@@ -59,7 +61,19 @@ pub(crate) struct Arena {
 impl Open {
     pub(crate) fn new(segment: Arc<Segment>, file: Arc<dyn DiskFile>, syncs: Arc<Syncs>) -> Self {
         let seed = segment.seed();
-        Self { segment, file, seed, syncs, end: DATA_AT, count: 0, first_time: 0, last_time: 0, litter: 0, made: None }
+        Self {
+            segment,
+            file,
+            seed,
+            syncs,
+            end: DATA_AT,
+            count: 0,
+            first_time: 0,
+            last_time: 0,
+            litter: 0,
+            is_litter_old: false,
+            made: None,
+        }
     }
 
     /// Bytes of frames that still fit, in a segment of this size.
@@ -88,7 +102,8 @@ impl Open {
         }
         let grown = (self.end + length).saturating_sub(self.segment.size());
         self.end += length;
-        self.litter = 0;
+        // A part of a group that was refused whole: what is left of the others stands behind it.
+        self.litter = self.litter.saturating_sub(length);
         self.segment.set_size(self.segment.size().max(self.end));
         let data = || frames.iter().filter(|f| f.header.is_data()).map(|f| f.header);
         if let (0, Some(first)) = (self.count, data().next()) {
@@ -104,10 +119,15 @@ impl Open {
         self.made.is_some()
     }
 
+    /// What a refused write left here is of another group than what is written next.
+    pub(super) fn begin_group(&mut self) {
+        self.is_litter_old = self.litter > 0;
+    }
+
     /// Whether what was refused may come back in the place of what is written next. Not before the first sync, which
     /// covers all that a segment begins with.
     pub(super) fn is_littered(&self) -> bool {
-        self.litter > 0 && !self.is_unnamed()
+        self.is_litter_old && self.litter > 0 && !self.is_unnamed()
     }
 
     /// After a refused write. Returns by how much what is left of it makes the file longer.
@@ -128,7 +148,7 @@ impl Open {
             self.file.write_bytes(&zeros[..length as usize], at)?;
             at += length;
         }
-        self.litter = 0;
+        (self.litter, self.is_litter_old) = (0, false);
         Ok(())
     }
 

@@ -26,11 +26,7 @@ impl Writer {
     /// Writes a group and makes it as durable as the policy says: how many frames of it, and why not the others. On a
     /// disk that is full it goes on where the log still has room, or gets some by what a policy gives up.
     pub(super) fn store(&mut self, group: &[Queued]) -> (usize, Result<(), Error>) {
-        match self.clear_litter() {
-            Ok(()) => {}
-            Err(Failed::Full(refusal)) => return (0, Err(self.full(&refusal))),
-            Err(Failed::Other(error)) => return (0, Err(error)),
-        }
+        self.open.iter_mut().for_each(Open::begin_group);
         // Numbered once: what a first try left in the file must not say anything else than the second.
         let frames = self.number(group);
         // Burnt even if the write fails: a part of it may be in the file.
@@ -72,6 +68,7 @@ impl Writer {
     }
 
     fn write_group(&mut self, frames: &[Numbered]) -> Result<(), Failed> {
+        self.clear_litter()?;
         let last = frames.last().map_or(self.last_sequence, |f| f.header.sequence);
         let totals = frames.last().map_or(self.totals, |f| f.header.totals_after());
         match self.write(frames) {
@@ -112,7 +109,8 @@ impl Writer {
     }
 
     /// A power cut that takes a part of what is written next must not bring back what was refused before in its place:
-    /// the two differ in what they add to the totals, and frames behind them may still be there.
+    /// the two differ in what they add to the totals, and frames behind them may still be there. What an earlier try of
+    /// the same group left is the same.
     fn clear_litter(&mut self) -> Result<(), Failed> {
         let Some(open) = self.open.as_mut().filter(|open| open.is_littered()) else { return Ok(()) };
         match open.clear() {
