@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use super::Error;
 use super::env::{Env, lock};
 use super::format::cursor::Reason;
-use super::fs::Access;
-use super::names;
+use super::fs::{Access, DiskFile, Listed};
+use super::names::{self, UNFINISHED};
 use super::segment::Segment;
 use super::space::Space;
 use super::walk::Hole;
@@ -34,7 +34,11 @@ pub(crate) struct Damaged {
 impl Damaged {
     pub(crate) fn open(env: &Env, spool: &Path, space: Arc<Space>) -> Result<Self, Error> {
         let dir = spool.join("damaged");
-        let bytes = env.list(&dir)?.iter().map(|f| f.size).sum();
+        let is_gone = |listed: &Listed| {
+            // A copy that a crash ended: made anew when its hole is met again.
+            listed.name.starts_with(UNFINISHED) && env.remove(&dir.join(&listed.name)).is_ok()
+        };
+        let bytes = env.list(&dir)?.iter().filter(|listed| !is_gone(listed)).map(|f| f.size).sum();
         space.add_other(bytes);
         Ok(Self { dir, bytes: AtomicU64::new(bytes), space, failure: Mutex::default() })
     }
@@ -58,7 +62,7 @@ impl Damaged {
     /// Copies of this log that were not told of.
     pub(crate) fn untold(&self, env: &Env, log: &str) -> Result<Vec<Untold>, Error> {
         let prefix = format!("{}-", names::encode(log)?);
-        let untold = |file: super::fs::Listed| {
+        let untold = |file: Listed| {
             let (place, reason) = split_reason(&file.name);
             Some(Untold { reason: reason.filter(|_| is_of(&prefix, place))?, bytes: file.size, name: file.name })
         };
@@ -85,24 +89,14 @@ impl Damaged {
         let name = untold.map_or(place.clone(), |reason| format!("{place}.{}", reason.name()));
         let path = self.dir.join(&name);
         let from = segment.open(env)?;
-        let temporary = self.dir.join(format!("~{name}"));
+        let temporary = self.dir.join(format!("{UNFINISHED}{name}"));
         match env.remove(&temporary) {
             Err(e) if !e.is_not_found() => return Err(e),
             _ => {}
         }
-        let to = env.open(&temporary, Access::Create)?;
-        let mut done = 0;
-        while done < hole.bytes {
-            let mut bytes = Vec::new();
-            let length = CHUNK.min(hole.bytes - done) as usize;
-            let read = from.read(&mut bytes, hole.offset + done, length);
-            if read.map_err(|e| Error::io("read", &segment.path, e))? == 0 {
-                break;
-            }
-            to.write_bytes(&bytes, done).map_err(|e| Error::io("write", &temporary, e))?;
-            done += bytes.len() as u64;
-        }
-        to.sync_all().map_err(|e| Error::io("sync", &temporary, e))?;
+        let copied = fill(env, &temporary, &*from, segment, hole);
+        // What of it is there on a full disk is only in the way.
+        let done = copied.inspect_err(|_| drop(env.remove(&temporary)))?;
         env.rename(&temporary, &path)?;
         // Else a crash could take the copy's name, and with it what is told of the damage.
         env.sync_dir_and_its_name(&self.dir)?;
@@ -110,6 +104,25 @@ impl Damaged {
         self.space.add_other(done);
         Ok(())
     }
+}
+
+/// Makes a durable file of a hole's bytes; answers how many there were.
+fn fill(env: &Env, path: &Path, from: &dyn DiskFile, segment: &Segment, hole: Hole) -> Result<u64, Error> {
+    let to = env.open(path, Access::Create)?;
+    let mut done = 0;
+    while done < hole.bytes {
+        let mut bytes = Vec::new();
+        let length = CHUNK.min(hole.bytes - done) as usize;
+        let read = from.read(&mut bytes, hole.offset + done, length);
+        if read.map_err(|e| Error::io("read", &segment.path, e))? == 0 {
+            break;
+        }
+        to.write_bytes(&bytes, done).map_err(|e| Error::io("write", path, e))?;
+        done += bytes.len() as u64;
+    }
+    // Before the rename: else a crash could leave the name on a file without its bytes.
+    to.sync_all().map_err(|e| Error::io("sync", path, e))?;
+    Ok(done)
 }
 
 /// Bytes kept in `damaged/` of one log.

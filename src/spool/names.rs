@@ -5,6 +5,9 @@ use super::Error;
 /// The longest file name made from a log's or cursor's name, in bytes.
 const MAX_FILE_NAME: usize = 200;
 
+/// Before the name of a file that is being made. Names of logs and cursors have none as files.
+pub(crate) const UNFINISHED: char = '~';
+
 /// The file name of a log or cursor. Letters, digits, `_`, `-` and inner dots stay; all else becomes `%xx`, so that
 /// `logs/gateway` is one name in one directory.
 pub(crate) fn encode(name: &str) -> Result<String, Error> {

@@ -440,10 +440,9 @@ impl Shared {
         let spares = Spares::new(dir, &recovered.spares, segment_size);
         spares.sweep(env, dir, &recovered.spares)?;
         let cursor_bytes = super::format::cursor::FILE_LEN * recovered.cursors.len() as u64;
-        account.set(recovered.table.bytes() + spares.bytes() + cursor_bytes);
-        Store::sweep(env, &cursors)?;
-        // Of dead letters that this run may never open.
-        Store::sweep(env, &dead_dir.join("cursors"))?;
+        // Also of dead letters that this run may never open.
+        let unfinished = Store::sweep(env, &cursors) + Store::sweep(env, &dead_dir.join("cursors"));
+        account.set(recovered.table.bytes() + spares.bytes() + cursor_bytes + unfinished);
         let (me, cap) = (Arc::downgrade(self), account.cap());
         let dead = match key.starts_with(DEAD) {
             true => DeadLetters::none(account.clone()),

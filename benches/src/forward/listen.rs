@@ -8,7 +8,7 @@ use super::Programs;
 use super::load::{load, request};
 use super::process::Process;
 use super::sink;
-use super::subject::Subject;
+use super::subject::{Out, Subject};
 use crate::device;
 use crate::report::spread;
 
@@ -47,7 +47,7 @@ pub(super) fn run(dir: &Path, args: &Args) -> Result<(), Box<dyn Error>> {
 async fn turn(dir: &Path, subject: &Subject, records: u64) -> Result<[f64; 3], Box<dyn Error>> {
     let dir = tempfile::tempdir_in(dir)?;
     let nobody = sink::address().await?;
-    let mut process = Process::start(subject, dir.path(), nobody, false)?;
+    let mut process = Process::start(subject, dir.path(), nobody, Out::PLAIN)?;
     let channel = process.connect().await?;
     load(&channel, &request(BATCH), records / BATCH, 8).await?;
     process.kill()?;
@@ -55,7 +55,7 @@ async fn turn(dir: &Path, subject: &Subject, records: u64) -> Result<[f64; 3], B
     // Pages, directory entries and inodes (Documentation/admin-guide/sysctl/vm.rst).
     std::fs::write("/proc/sys/vm/drop_caches", "3")?;
     let start = Instant::now();
-    let mut process = Process::start(subject, dir.path(), nobody, false)?;
+    let mut process = Process::start(subject, dir.path(), nobody, Out::PLAIN)?;
     let channel = process.connect().await?;
     let listening = start.elapsed();
     load(&channel, &request(1), 1, 1).await?;

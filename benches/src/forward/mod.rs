@@ -11,7 +11,7 @@ mod turn;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use self::subject::{Queue, Subject};
+use self::subject::{Out, Queue, Subject};
 use self::turn::{Figures, Work};
 use crate::report::median;
 
@@ -47,9 +47,8 @@ struct Throughput {
     /// for the first minutes.
     #[arg(long, default_value_t = 1_500)]
     warm_up: u64,
-    /// Compressed on the way out.
-    #[arg(long)]
-    gzip: bool,
+    #[command(flatten)]
+    out: Out,
     /// Turns of each; medians are given.
     #[arg(long, default_value_t = 5)]
     turns: usize,
@@ -94,7 +93,7 @@ fn throughput(dir: &Path, args: &Throughput) -> Result<(), Box<dyn Error>> {
             work.records,
             work.request.len() as u64 / batch,
             args.turns,
-            if args.gzip { ", gzip out" } else { "" }
+            if args.out.gzip { ", gzip out" } else { "" }
         );
         let subjects = args.programs.subjects();
         let mut figures: Vec<Vec<Figures>> = subjects.iter().map(|_| Vec::new()).collect();
@@ -121,7 +120,7 @@ fn work(args: &Throughput, batch: u64) -> Work {
         records: (records * args.percent / 100).max(batch) / batch * batch,
         batch,
         streams: args.streams.unwrap_or(streams),
-        gzip: args.gzip,
+        out: args.out,
     }
 }
 

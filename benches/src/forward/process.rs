@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tonic::transport::{Channel, Endpoint};
 
-use super::subject::Subject;
+use super::subject::{Out, Subject};
 
 /// A running subject; killed when dropped.
 pub(super) struct Process {
@@ -17,9 +17,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(subject: &Subject, dir: &Path, sink: SocketAddr, gzip: bool) -> Result<Self, Box<dyn Error>> {
+    pub(super) fn start(subject: &Subject, dir: &Path, sink: SocketAddr, out: Out) -> Result<Self, Box<dyn Error>> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        std::fs::write(dir.join("config.yaml"), subject.config(dir, port, sink, gzip))?;
+        std::fs::write(dir.join("config.yaml"), subject.config(dir, port, sink, out))?;
         // What it says goes to a file: a full pipe would stop it.
         let messages = std::fs::File::create(dir.join("messages"))?;
         let child = Command::new(&subject.binary)

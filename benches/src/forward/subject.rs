@@ -14,6 +14,21 @@ pub(super) enum Queue {
     FileFsync,
 }
 
+/// The way out.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Out {
+    /// Compressed on the way out.
+    #[arg(long)]
+    pub(super) gzip: bool,
+    /// Requests of tidegate in flight on the way out (`num_consumers`); the Collector has 10, as it comes.
+    #[arg(long, default_value_t = 1)]
+    consumers: u64,
+}
+
+impl Out {
+    pub(super) const PLAIN: Self = Self { gzip: false, consumers: 1 };
+}
+
 /// A program in one configuration.
 #[derive(Debug, Clone)]
 pub(super) struct Subject {
@@ -48,11 +63,15 @@ impl Subject {
         }
     }
 
-    pub(super) fn config(&self, dir: &Path, port: u16, sink: SocketAddr, gzip: bool) -> String {
+    pub(super) fn config(&self, dir: &Path, port: u16, sink: SocketAddr, out: Out) -> String {
         let data = dir.join("data").display().to_string();
-        let compression = if gzip { "gzip" } else { "none" };
+        let compression = if out.gzip { "gzip" } else { "none" };
         let (extensions, names, queue) = match self.queue {
-            None => (format!("disk_buffer: {{ directory: '{data}' }}"), "disk_buffer", String::new()),
+            None => (
+                format!("disk_buffer: {{ directory: '{data}' }}"),
+                "disk_buffer",
+                format!(", sending_queue: {{ num_consumers: {} }}", out.consumers),
+            ),
             Some(Queue::Memory) => (String::new(), "", ", sending_queue: { queue_size: 1000000000 }".to_owned()),
             Some(queue) => (
                 format!(

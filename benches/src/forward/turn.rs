@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::load::{self, load};
 use super::process::Process;
 use super::sink::{self, Sink};
-use super::subject::Subject;
+use super::subject::{Out, Subject};
 use crate::device;
 
 /// How long anything may take before the turn is given up.
@@ -21,7 +21,7 @@ pub(super) struct Work {
     pub(super) records: u64,
     pub(super) batch: u64,
     pub(super) streams: u64,
-    pub(super) gzip: bool,
+    pub(super) out: Out,
     /// Sent before anything is measured: records, in requests of [`WARM_UP_BATCH`].
     pub(super) warm_up: u64,
 }
@@ -91,7 +91,7 @@ async fn phases(dir: &Path, subject: &Subject, work: &Work) -> Result<Figures, B
     let (records, requests) = (work.records as f64, work.records / work.batch);
     let address = sink::address().await?;
     let backend = Sink::start(address)?;
-    let mut process = Process::start(subject, dir, address, work.gzip)?;
+    let mut process = Process::start(subject, dir, address, work.out)?;
     let channel = process.connect().await?;
 
     if work.warm_up > 0 {

@@ -10,10 +10,7 @@ use super::super::env::Env;
 use super::super::format::Fault;
 use super::super::format::cursor::{FILE_LEN, SLOT_LEN, Slot};
 use super::super::fs::{Access, DiskFile, is_no_space};
-use super::super::names;
-
-/// Before the name of a file that is being made.
-const UNFINISHED: char = '~';
+use super::super::names::{self, UNFINISHED};
 
 /// The file of one cursor.
 #[derive(Debug)]
@@ -90,15 +87,14 @@ impl Store {
         Ok(Some([half(0)?, half(SLOT_LEN)?]))
     }
 
-    /// Removes from a directory of cursors what was to become a file of one when a run ended: it takes room that nobody
-    /// counts, until that cursor is written again.
-    pub(crate) fn sweep(env: &Env, dir: &Path) -> Result<(), Error> {
+    /// Removes from a directory of cursors what was to become a file of one when a run ended: it would take room until
+    /// that cursor is written again. Answers the bytes of what stays, which keeps no log from opening.
+    pub(crate) fn sweep(env: &Env, dir: &Path) -> u64 {
         let is_unfinished =
             |name: &str| name.strip_prefix(UNFINISHED).is_some_and(|name| names::decode(name).is_some());
-        for listed in env.list(dir)?.iter().filter(|listed| !listed.is_dir && is_unfinished(&listed.name)) {
-            env.remove(&dir.join(&listed.name))?;
-        }
-        Ok(())
+        let listed = env.list(dir).unwrap_or_default();
+        let unfinished = listed.iter().filter(|listed| !listed.is_dir && is_unfinished(&listed.name));
+        unfinished.filter(|listed| env.remove(&dir.join(&listed.name)).is_err()).map(|listed| listed.size).sum()
     }
 
     /// For the file at `path`, which may not exist yet.
@@ -116,9 +112,12 @@ impl Store {
             Err(e) if !e.is_not_found() => return Err(e),
             _ => {}
         }
-        (self.removed, self.file) = (true, Held::Failed);
+        self.file = Held::Failed;
         // The name itself: else it could be back after a crash, and hold data again.
-        self.path.parent().map_or(Ok(()), |dir| env.sync_dir(dir))
+        self.path.parent().map_or(Ok(()), |dir| env.sync_dir(dir))?;
+        // Not before: a cursor that could not be removed is written when it is used again.
+        self.removed = true;
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -491,6 +491,13 @@ fn a_cursors_file_that_cannot_be_replaced_or_removed_is_an_error() {
     drop(cursor(&log, "c"));
     faulty.fail(Op::Remove, "c", 1, Errno::IO);
     assert!(log.remove_cursor("c").is_err());
+    // Its name is gone, and nobody knows for how long: whoever uses it again has a file again.
+    faulty.fail(Op::SyncDir, "cursors", 1, Errno::IO);
+    assert!(log.remove_cursor("c").is_err());
+    let c = cursor(&log, "c");
+    log.pause("c").unwrap();
+    assert!(faulty.bench.path().join("logs/log/cursors/c").exists());
+    drop(c);
     log.remove_cursor("c").unwrap();
 }
 
@@ -508,6 +515,23 @@ fn rule_13_what_was_to_become_a_cursors_file_takes_no_room_after_a_crash() {
     assert!(!left.iter().any(|path| path.exists()), "also where nobody opens the dead letters");
     assert!(others.iter().all(|path| path.exists()), "what is not ours stays");
     drop(cursor(&log, "c"));
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "what a killed process leaves")]
+fn rule_13_what_cannot_be_removed_of_a_cursors_new_file_counts_and_keeps_no_log_from_opening() {
+    let mut faulty = Faulty::at_rest(|_| {});
+    drop(faulty.bench.spool.take());
+    let log = faulty.open();
+    drop((cursor(&log, "c"), log));
+    let left = faulty.bench.path().join("logs/log/cursors/~c");
+    std::fs::write(&left, vec![7; 128 << 10]).unwrap();
+    faulty.fail(Op::Remove, "~c", 1, Errno::IO);
+    let bytes = [(); 2].map(|()| {
+        drop(faulty.bench.spool.take());
+        faulty.open().0.account.bytes()
+    });
+    assert_eq!((bytes[0] - bytes[1], left.exists()), (128 << 10, false));
 }
 
 #[test]

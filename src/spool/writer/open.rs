@@ -138,17 +138,18 @@ impl Open {
         size - known
     }
 
-    /// Puts zeros in the place of what refused writes left. Until that is synced, it may come back with a power cut.
+    /// Puts zeros in the place of what refused writes left, from its end on: an opening would find what stands behind
+    /// zeros, and take them for a loss. Until that is synced, it may come back with a power cut.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         let zeros = vec![0; CLEAR_AT_ONCE as usize];
         let litter_end = self.file.size()?.min(self.end + self.litter);
-        let mut at = self.end;
-        while at < litter_end {
-            let length = (litter_end - at).min(CLEAR_AT_ONCE);
-            self.file.write_bytes(&zeros[..length as usize], at)?;
-            at += length;
+        self.litter = litter_end.saturating_sub(self.end);
+        while self.litter > 0 {
+            let length = self.litter.min(CLEAR_AT_ONCE);
+            self.file.write_bytes(&zeros[..length as usize], self.end + self.litter - length)?;
+            self.litter -= length;
         }
-        (self.litter, self.is_litter_old) = (0, false);
+        self.is_litter_old = false;
         Ok(())
     }
 

@@ -138,6 +138,32 @@ fn rule_6_no_mark_makes_data_of_what_a_refused_write_left() {
 }
 
 #[test]
+fn rule_6_a_kill_while_what_was_refused_is_cleared_makes_no_loss_of_it() {
+    for seed in 0..8 {
+        let mut machine = Machine::of(seed, |o| o.log.segment_size = Some(1 << 20));
+        let log = machine.start();
+        append_by_hand(&log, 0..1, 1000);
+        let acks: Vec<_> = (1..40).map(|number| log.append(1, payload(number, 6000), 1).unwrap()).collect();
+        // Twice: between the two the file's size is asked for.
+        machine.fail(&[Call::Write], 3, Errno::NOSPC);
+        machine.spool().turn_writers();
+        assert!(acks.into_iter().all(|ack| ack.wait().is_err_and(|e| e.is_full())));
+        machine.disk.heal();
+        machine.clock.go(BACKOFF);
+        machine.spool().turn_housekeeper();
+        machine.recorder.take_moments();
+        append_by_hand(&log, 40..41, 100);
+        for moment in machine.recorder.take_moments() {
+            let mut killed = machine.killed(&moment.tree);
+            let log = killed.start();
+            assert_eq!(read(&log)[0], 0);
+            let losses = log.losses().unwrap();
+            assert!(losses.iter().all(|loss| loss.items == 0), "seed {seed}, {:?}: {losses:?}", moment.after);
+        }
+    }
+}
+
+#[test]
 fn rule_6_an_empty_segment_that_a_full_disk_ends_keeps_its_distance_from_what_a_crash_took() {
     let mut machine = Machine::new(|o| o.log.durability = Durability::Os);
     let log = machine.start();
