@@ -1,7 +1,5 @@
 //! What is taken, and stored as it came.
 
-use std::time::Duration;
-
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
@@ -76,8 +74,12 @@ async fn an_empty_request_succeeds_and_stores_nothing() {
     assert!(lab.stored(Signal::Logs).is_empty());
 }
 
+// With the SDK, which the agent alone does not have.
+#[cfg(feature = "sdk")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sdks_own_exporter_is_understood() {
+    use std::time::Duration;
+
     use opentelemetry::logs::{LogRecord as _, Logger as _, LoggerProvider as _};
     use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
     let lab = Lab::new();
