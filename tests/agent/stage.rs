@@ -111,7 +111,14 @@ impl Stage {
 
     /// Runs a `tidegate` that reads this data directory.
     pub(crate) fn look(&self, arguments: &[&str]) -> Done {
-        done(self.tidegate(arguments).arg("--data-dir").arg(self.data()))
+        done(&mut self.look_command(arguments))
+    }
+
+    /// A `tidegate` that reads this data directory.
+    pub(crate) fn look_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.tidegate(arguments);
+        command.arg("--data-dir").arg(self.data());
+        command
     }
 
     /// `tidegate run` with the configuration and the data directory of this stage.

@@ -11,7 +11,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::backend::{Backend, Mood, nobody};
 use crate::client::{bodies, send};
-use crate::stage::{PATIENCE, Stage, done, to};
+use crate::stage::{PATIENCE, Stage, to};
 use crate::support::wait_for;
 
 const CURSOR: &str = "logs:otlp";
@@ -67,12 +67,6 @@ fn watch(master: OwnedFd) -> mpsc::Receiver<String> {
     screen
 }
 
-fn on(stage: &Stage, arguments: &[&str]) -> Command {
-    let mut command = stage.tidegate(arguments);
-    command.arg("--data-dir").arg(stage.data());
-    command
-}
-
 /// A stage whose log holds so many records of this size that nobody took.
 fn with_a_backlog(records: usize, size: usize) -> Stage {
     let stage = Stage::new();
@@ -84,32 +78,32 @@ fn with_a_backlog(records: usize, size: usize) -> Stage {
     stage
 }
 
-fn skipped(stage: &Stage) -> u64 {
-    let listed = stage.look(&["spool", "cursor", "list", "--log", "logs", "--output", "json"]).json();
-    listed[0]["skipped_records"].as_u64().unwrap()
+/// What the log's only cursor tells.
+fn cursor(stage: &Stage) -> serde_json::Value {
+    stage.look(&["spool", "cursor", "list", "--log", "logs", "--output", "json"]).json()[0].take()
 }
 
 #[test]
 fn a_person_is_asked_before_data_is_skipped_and_only_yes_is_yes() {
     let stage = with_a_backlog(5, 10);
-    let asked = |arguments: &[&str], answer| on_a_terminal(&mut on(&stage, arguments), "Go on? [y/N] ", answer);
+    let asked = |arguments: &[&str], answer| on_a_terminal(&mut stage.look_command(arguments), "Go on? [y/N] ", answer);
     let skip = ["spool", "cursor", "move", CURSOR, "--to", "newest"];
     for answer in ["n\n", "\n", "yep\n", "\u{4}"] {
         let seen = asked(&skip, answer);
         assert!(seen.screen.contains("5 records would be skipped"), "{seen:?}");
         assert!(seen.code == Some(1) && seen.screen.contains("nothing was changed"), "{answer:?}: {seen:?}");
-        assert_eq!(skipped(&stage), 0, "{answer:?} moved it");
+        assert_eq!(cursor(&stage)["skipped_records"], 0, "{answer:?} moved it");
     }
     let seen = asked(&["spool", "cursor", "remove", CURSOR], "n\n");
     assert!(seen.code == Some(1) && seen.screen.contains("nothing was changed"), "{seen:?}");
     let seen = asked(&skip, "y\n");
-    assert_eq!((seen.code, skipped(&stage)), (Some(0), 5), "{seen:?}");
+    assert_eq!((seen.code, &cursor(&stage)["skipped_records"]), (Some(0), &5.into()), "{seen:?}");
 }
 
 #[test]
 fn verify_draws_its_progress_on_a_terminal_alone() {
     let stage = with_a_backlog(64, 100_000);
-    let seen = on_a_terminal(&mut on(&stage, &["spool", "verify"]), "", "");
+    let seen = on_a_terminal(&mut stage.look_command(&["spool", "verify"]), "", "");
     assert_eq!(seen.code, Some(0), "{seen:?}");
     // Done, of how much, how fast; the last of it is wiped away.
     let (drawn, left) = seen.screen.rsplit_once("\u{1b}[2K").unwrap_or_else(|| panic!("{seen:?}"));
@@ -117,18 +111,18 @@ fn verify_draws_its_progress_on_a_terminal_alone() {
         assert!(drawn.contains(part), "{part:?}: {seen:?}");
     }
     assert!(left.contains("64 frames") && !left.contains(" of 6."), "{seen:?}");
-    let elsewhere = done(&mut on(&stage, &["spool", "verify"]));
+    let elsewhere = stage.look(&["spool", "verify"]);
     assert_eq!((elsewhere.code, &*elsewhere.stderr), (Some(0), ""));
 }
 
 #[test]
 fn colours_are_for_a_terminal_that_wants_them() {
     let stage = with_a_backlog(1, 10);
-    let coloured = on_a_terminal(&mut on(&stage, &["spool", "inspect"]), "", "");
+    let coloured = on_a_terminal(&mut stage.look_command(&["spool", "inspect"]), "", "");
     assert!(coloured.code == Some(0) && coloured.screen.contains("\u{1b}[1m"), "{coloured:?}");
-    let plain = on_a_terminal(on(&stage, &["spool", "inspect"]).env("NO_COLOR", "1"), "", "");
+    let plain = on_a_terminal(stage.look_command(&["spool", "inspect"]).env("NO_COLOR", "1"), "", "");
     assert!(plain.code == Some(0) && !plain.screen.contains('\u{1b}'), "{plain:?}");
-    let piped = done(&mut on(&stage, &["spool", "inspect"]));
+    let piped = stage.look(&["spool", "inspect"]);
     assert!(piped.code == Some(0) && !piped.stdout.contains('\u{1b}'), "{piped:?}");
 }
 
@@ -139,13 +133,9 @@ fn dead_letters_that_are_sent_again_show_where_they_are_on_a_terminal() {
     let running = stage.start(&[("otlp", to(backend.address))]);
     let sent = bodies("bad", 4);
     send(running.grpc, &sent);
-    let parked = || {
-        let listed = stage.look(&["spool", "cursor", "list", "--log", "logs", "--output", "json"]).json();
-        (listed[0]["parked_records"] == 4).then_some(())
-    };
-    wait_for(PATIENCE, parked).expect("four dead letters");
+    wait_for(PATIENCE, || (cursor(&stage)["parked_records"] == 4).then_some(())).expect("four dead letters");
     backend.set(Mood::Take);
-    let seen = on_a_terminal(&mut on(&stage, &["spool", "replay", CURSOR, "--dead-letters"]), "", "");
+    let seen = on_a_terminal(&mut stage.look_command(&["spool", "replay", CURSOR, "--dead-letters"]), "", "");
     assert!(seen.code == Some(0) && seen.screen.contains("4 records sent again"), "{seen:?}");
     assert!(seen.screen.contains(" of 4 records, "), "{seen:?}");
     backend.wait_for(&sent);

@@ -49,9 +49,15 @@ pub(crate) fn check(image: &[u8], file_system: FileSystem, oracle: &Oracle) -> R
     let pending = drain(&data)?;
     let after = Ledger::of(&data)?;
     let read = pending.iter().map(|frame| u64::from(frame.items)).sum();
-    let is_torn = verification["logs"].as_array().into_iter().flatten().any(|log| log["torn"] != json!([]));
+    let is_torn = log_of(&verification)?["torn"] != json!([]);
     before.agrees(&after, read, is_torn).map_err(|error| format!("{error}: {before:?}, then {after:?}"))?;
     compare(&pending, oracle)
+}
+
+/// What a command tells of the log.
+fn log_of(told: &Value) -> Result<&Value, String> {
+    let mut logs = told["logs"].as_array().into_iter().flatten();
+    logs.find(|log| log["name"] == LOG).ok_or_else(|| format!("nothing is told of the log: {told:#}"))
 }
 
 /// What the exporter would be given after a start on this image, in order, each of it delivered.
@@ -87,9 +93,7 @@ struct Ledger {
 impl Ledger {
     fn of(data: &Path) -> Result<Self, String> {
         let told = tidegate("inspect", data)?;
-        let logs = told["logs"].as_array().ok_or("`spool inspect` tells of no logs")?;
-        let log = logs.iter().find(|log| log["name"] == LOG).ok_or("`spool inspect` does not tell of the log")?;
-        let ledger = &log["ledger"];
+        let ledger = &log_of(&told)?["ledger"];
         let dropped = ledger["dropped"].as_object().ok_or("`spool inspect` does not tell of drops")?;
         if dropped.keys().any(|reason| reason != "torn") {
             return Err(format!("records were dropped: {ledger}"));

@@ -113,18 +113,23 @@ fn rule_6_a_group_that_could_not_be_written_burns_its_sequences() {
     assert!(machine.reader().verify(&mut |_, _| {}).unwrap().logs[0].ledger_closes);
 }
 
+/// Appends 39 frames of this size that are refused, and a part of them is in the file.
+fn refuse_a_group(machine: &Machine, log: &Log, size: usize) {
+    let acks: Vec<_> = (1..40).map(|number| log.append(1, payload(number, size), 1).unwrap()).collect();
+    // Twice: between the two the file's size is asked for.
+    machine.fail(&[Call::Write], 3, Errno::NOSPC);
+    machine.spool().turn_writers();
+    assert!(acks.into_iter().all(|ack| ack.wait().is_err_and(|e| e.is_full())));
+    machine.disk.heal();
+}
+
 #[test]
 fn rule_6_no_mark_makes_data_of_what_a_refused_write_left() {
     for seed in 0..16 {
         let mut machine = Machine::of(seed, |o| o.log.durability = Durability::Interval);
         let log = machine.start();
         append_by_hand(&log, 0..1, 1000);
-        let acks: Vec<_> = (1..40).map(|number| log.append(1, payload(number, 100), 1).unwrap()).collect();
-        // Twice: between the two the file's size is asked for.
-        machine.fail(&[Call::Write], 3, Errno::NOSPC);
-        machine.spool().turn_writers();
-        assert!(acks.into_iter().all(|ack| ack.wait().is_err_and(|e| e.is_full())));
-        machine.disk.heal();
+        refuse_a_group(&machine, &log, 100);
         // The sync that is due, and the mark after it.
         machine.pass(Duration::from_millis(100));
         machine.pass(Duration::from_millis(100));
@@ -143,12 +148,7 @@ fn rule_6_a_kill_while_what_was_refused_is_cleared_makes_no_loss_of_it() {
         let mut machine = Machine::of(seed, |o| o.log.segment_size = Some(1 << 20));
         let log = machine.start();
         append_by_hand(&log, 0..1, 1000);
-        let acks: Vec<_> = (1..40).map(|number| log.append(1, payload(number, 6000), 1).unwrap()).collect();
-        // Twice: between the two the file's size is asked for.
-        machine.fail(&[Call::Write], 3, Errno::NOSPC);
-        machine.spool().turn_writers();
-        assert!(acks.into_iter().all(|ack| ack.wait().is_err_and(|e| e.is_full())));
-        machine.disk.heal();
+        refuse_a_group(&machine, &log, 6000);
         machine.clock.go(BACKOFF);
         machine.spool().turn_housekeeper();
         machine.recorder.take_moments();
