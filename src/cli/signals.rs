@@ -28,6 +28,8 @@ impl Signals {
         let on = |kind| signal(kind).map_err(|e| Failure::new(format!("signals cannot be received: {e}")));
         let (terminate, interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
         let hangup = on(SignalKind::hangup())?;
+        // Else a write beyond what the process may write to one file ends it. Handled, it fails and is told.
+        drop(on(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         let (told, stop) = watch::channel(None);
         let reload = Arc::new(Notify::new());
         tokio::spawn(listen(Handlers { terminate, interrupt, hangup }, told, Arc::clone(&reload)));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::env::{Env, lock};
+use super::format::frame::{FrameHeader, HEADER_LEN};
 use super::format::{Totals, name_crc};
 use super::fs::DiskFile;
 use super::lock::{Holder, holder, lock_within};
@@ -38,6 +39,30 @@ struct Live {
     /// Up to where it was walked, and what came after the visible end.
     walked: u64,
     unproven: Vec<(u64, u64, Totals)>,
+    /// The last frame of the walk and its offset.
+    last: Option<(u64, FrameHeader)>,
+}
+
+impl Live {
+    /// Nothing of this segment was walked.
+    fn begin(&mut self, segment: &Segment) {
+        let end = segment.empty_end();
+        self.visible =
+            Visible { segment: segment.id, end: end.data_end, sequence: end.last_sequence, totals: end.totals };
+        self.walked = end.data_end;
+        self.unproven.clear();
+        self.last = None;
+    }
+
+    /// Whether what was walked is there still. What a refused write left is overwritten, by frames that may end
+    /// elsewhere: beyond its end the walk would meet none of theirs.
+    fn stands(&self, file: &dyn DiskFile, segment: &Segment) -> Result<bool, Error> {
+        let Some((offset, header)) = self.last else { return Ok(true) };
+        let mut bytes = Vec::new();
+        let read = file.read(&mut bytes, offset, HEADER_LEN as usize);
+        read.map_err(|e| Error::io("read", &segment.path, e))?;
+        Ok(FrameHeader::decode(&bytes, segment.seed(), offset) == Ok(header))
+    }
 }
 
 impl Files {
@@ -82,14 +107,10 @@ impl Files {
     /// How much of a live segment is proven durable: up to the last frame that a later one witnesses.
     pub(crate) fn look(&self, segment: &Arc<Segment>) -> Result<Visible, Error> {
         let live = &mut *lock(&self.live);
-        if live.visible.segment != segment.id {
-            let end = segment.empty_end();
-            live.visible =
-                Visible { segment: segment.id, end: end.data_end, sequence: end.last_sequence, totals: end.totals };
-            live.walked = end.data_end;
-            live.unproven.clear();
-        }
         let file = self.open(segment)?;
+        if live.visible.segment != segment.id || !live.stands(&*file, segment)? {
+            live.begin(segment);
+        }
         let size = self.env.size(&*file, &segment.path)?;
         let mut walk = Walk::new(file, segment, live.walked, size, u64::MAX);
         let os = segment.header.durability == 2;
@@ -99,6 +120,7 @@ impl Files {
                 break;
             }
             live.walked = frame.offset + frame.header.frame_len();
+            live.last = Some((frame.offset, frame.header));
             let proven = if os { u64::MAX } else { frame.header.synced_to };
             let last = frame.header.sequence;
             live.unproven.push((last, live.walked, frame.header.totals_after()));

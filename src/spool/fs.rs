@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Advice, FlockOperation, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 /// A file system, as far as the log needs one.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
@@ -121,7 +122,7 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
 }
 
-/// A file system's size, room and kind.
+/// A file system's size, room and kind, and what may be written to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Volume {
     pub(crate) total: u64,
@@ -130,6 +131,8 @@ pub(crate) struct Volume {
     pub(crate) network: Option<&'static str>,
     /// Writing in place costs a copy: preparing zeros gains nothing.
     pub(crate) copy_on_write: bool,
+    /// What the process may write to one file, in bytes (`RLIMIT_FSIZE`).
+    pub(crate) largest_file: u64,
 }
 
 /// What an errno means for the log. Decided on the number, never on text.
@@ -250,6 +253,7 @@ impl Disk for RealDisk {
             available: found.f_bavail.saturating_mul(block),
             network: NETWORK.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name),
             copy_on_write: COPY_ON_WRITE.contains(&kind),
+            largest_file: getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX),
         })
     }
 }

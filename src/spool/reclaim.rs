@@ -9,7 +9,8 @@
 //! At the directory's cap the log furthest above its part goes first, and only then the one that needs room. On a disk
 //! that is full a log first uses a passed file of its own again.
 //!
-//! Only ever the oldest segment goes, and never the newest: it holds what is known about sequences. A cursor that is
+//! Only ever the oldest segment goes, and never the newest, which holds what is known about sequences, nor the open
+//! one, whatever stands behind it. A cursor that is
 //! still behind is first durably moved over it, the drop counted in that same write. A crash after that leaves a
 //! segment that every cursor passed, which is case 1 or 2.
 
@@ -206,6 +207,10 @@ impl LogCore {
         let Some(segment) = table.oldest(&self.env)? else { return Ok(None) };
         let Some(next) = table.after(&self.env, segment.id)? else { return Ok(None) };
         drop(table);
+        // What failed and could not be removed may have a higher id than the segment that is still written.
+        if segment.id == self.view.front().visible.segment {
+            return Ok(None);
+        }
         let is_behind = |c: &Arc<CursorCore>| c.durable_position() <= next.header.after_sequence;
         let behind = self.cursor_list().into_iter().filter(is_behind).collect();
         Ok(Some(Oldest { segment, next, behind }))

@@ -16,6 +16,10 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::core::LogCore;
 use super::env::{Env, lock};
+use super::format::ALIGN;
+use super::format::frame::frame_len;
+use super::format::segment::DATA_AT;
+use super::writer::RESERVE;
 use super::{Error, LogOptions, Options};
 
 /// The cap when none is set, if a tenth of the file system is not less.
@@ -30,13 +34,42 @@ const MAX_SEGMENT: u64 = 1 << 30;
 pub(crate) struct Space {
     max_size: u64,
     min_free_percent: u8,
-    accounts: Mutex<Vec<Arc<Account>>>,
+    accounts: Mutex<Accounts>,
     /// Bytes of what belongs to no log: damaged bytes set aside.
     other: AtomicU64,
     /// The cap while less than `min_free` is left on the file system, or after it refused more: what was stored when
     /// that began. Else the largest number.
     tight: AtomicU64,
     copy_on_write: bool,
+    largest_file: u64,
+}
+
+/// The accounts that somebody holds. A log that could not be opened has none: the next try would count it twice.
+#[derive(Debug, Default)]
+struct Accounts(Vec<Weak<Account>>);
+
+impl Accounts {
+    fn iter(&self) -> impl Iterator<Item = Arc<Account>> {
+        self.0.iter().filter_map(Weak::upgrade)
+    }
+
+    fn add(&mut self, account: &Arc<Account>) {
+        self.0.retain(|account| account.strong_count() > 0);
+        self.0.push(Arc::downgrade(account));
+    }
+
+    fn others(&self, account: &Account) -> impl Iterator<Item = Arc<Account>> {
+        self.iter().filter(move |other| !std::ptr::eq(&**other, account))
+    }
+
+    /// How many logs share what is guaranteed.
+    fn sharing(&self) -> u64 {
+        self.iter().filter(|account| account.fixed.is_none()).count() as u64
+    }
+
+    fn bytes(&self) -> u64 {
+        self.iter().map(|account| account.bytes()).sum()
+    }
 }
 
 /// What one log takes.
@@ -98,6 +131,7 @@ impl Space {
             other: AtomicU64::new(0),
             tight: AtomicU64::new(u64::MAX),
             copy_on_write: volume.copy_on_write,
+            largest_file: volume.largest_file,
         })
     }
 
@@ -109,33 +143,35 @@ impl Space {
         self.copy_on_write
     }
 
-    /// How many logs share what is guaranteed.
-    fn sharing(accounts: &[Arc<Account>]) -> u64 {
-        accounts.iter().filter(|a| a.fixed.is_none()).count() as u64
-    }
-
     /// Opens the account of a log with its own cap, and if `fixed` a guarantee of its own.
     pub(crate) fn account(&self, cap: Option<u64>, fixed: Option<u64>) -> Arc<Account> {
         let cap = cap.unwrap_or(self.max_size).min(self.max_size);
         let account = Arc::new(Account { bytes: AtomicU64::new(0), cap, fixed, owner: OnceLock::new() });
-        lock(&self.accounts).push(account.clone());
+        lock(&self.accounts).add(&account);
         account
     }
 
     /// What is guaranteed to this log.
     pub(crate) fn guaranteed(&self, account: &Account) -> u64 {
-        self.part(account, Self::sharing(&lock(&self.accounts)))
+        self.part(account, lock(&self.accounts).sharing())
     }
 
     fn part(&self, account: &Account, logs: u64) -> u64 {
         account.fixed.unwrap_or(self.max_size / 2 / logs.max(1)).min(account.cap)
     }
 
-    /// A sixteenth of the log's part of the directory, 1 to 16 MiB; never more than a quarter of its cap.
+    /// The largest payload that one file may hold: a larger one is never stored, however much room there is.
+    pub(crate) fn largest_frame(&self) -> u64 {
+        self.largest_file.saturating_sub(DATA_AT + RESERVE + frame_len(ALIGN))
+    }
+
+    /// A sixteenth of the log's part of the directory, 1 to 16 MiB; never more than a quarter of its cap, or than one
+    /// file may hold.
     pub(crate) fn segment_size(&self, account: &Account, options: &LogOptions) -> u64 {
         let part = (self.guaranteed(account) / 16).clamp(1 << 20, 16 << 20);
         let size = options.segment_size.map_or(part, |size| size.clamp(MIN_SEGMENT, MAX_SEGMENT));
-        size.min(account.cap() / 4).max(MIN_SEGMENT).next_multiple_of(4096)
+        let most = (account.cap() / 4).next_multiple_of(4096).min(self.largest_file / 4096 * 4096);
+        size.next_multiple_of(4096).min(most).max(MIN_SEGMENT)
     }
 
     /// By how many bytes this log's files may grow now.
@@ -147,12 +183,8 @@ impl Space {
     /// As `room`, with the whole directory in its cap.
     pub(crate) fn room_in_cap(&self, account: &Account) -> u64 {
         let accounts = lock(&self.accounts);
-        let logs = Self::sharing(&accounts);
-        let others: u64 = accounts
-            .iter()
-            .filter(|other| !std::ptr::eq(&***other, account))
-            .map(|other| other.bytes().max(self.part(other, logs)))
-            .sum();
+        let logs = accounts.sharing();
+        let others: u64 = accounts.others(account).map(|other| other.bytes().max(self.part(&other, logs))).sum();
         drop(accounts);
         let mine = self.max_size.saturating_sub(others + self.other.load(Ordering::Relaxed)).min(account.cap);
         mine.saturating_sub(account.bytes()).min(self.room_on_disk())
@@ -162,7 +194,7 @@ impl Space {
     fn room_on_disk(&self) -> u64 {
         match self.tight.load(Ordering::Relaxed) {
             u64::MAX => u64::MAX,
-            tight => tight.saturating_sub(lock(&self.accounts).iter().map(|a| a.bytes()).sum()),
+            tight => tight.saturating_sub(lock(&self.accounts).bytes()),
         }
     }
 
@@ -179,11 +211,10 @@ impl Space {
             return None;
         }
         let accounts = lock(&self.accounts);
-        let logs = Self::sharing(&accounts);
+        let logs = accounts.sharing();
         let above = |a: &Account, more: u64| (a.bytes() + more).saturating_sub(self.share(a, logs));
-        let others = accounts.iter().filter(|other| !std::ptr::eq(&***other, account));
-        let donor = others.max_by_key(|other| above(other, 0))?;
-        let is_further = above(donor, 0) > above(account, need);
+        let donor = accounts.others(account).max_by_key(|other| above(other, 0))?;
+        let is_further = above(&donor, 0) > above(account, need);
         donor.owner.get().filter(|_| is_further)?.upgrade()
     }
 
@@ -199,7 +230,7 @@ impl Space {
 
     /// The disk, or a quota on it, refused more bytes: what is stored now is the cap until the next look.
     pub(crate) fn is_used_up(&self) {
-        let stored = lock(&self.accounts).iter().map(|a| a.bytes()).sum();
+        let stored = lock(&self.accounts).bytes();
         self.tight.fetch_min(stored, Ordering::Relaxed);
     }
 
@@ -209,7 +240,7 @@ impl Space {
             let kept = volume.total / 100 * u64::from(self.min_free_percent);
             let cap = match (volume.available < kept, self.tight.load(Ordering::Relaxed)) {
                 (false, _) => u64::MAX,
-                (true, u64::MAX) => lock(&self.accounts).iter().map(|a| a.bytes()).sum(),
+                (true, u64::MAX) => lock(&self.accounts).bytes(),
                 (true, cap) => cap,
             };
             self.tight.store(cap, Ordering::Relaxed);

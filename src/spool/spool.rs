@@ -424,10 +424,11 @@ impl Shared {
         self: &Arc<Self>,
         key: &str,
         dir: &Path,
-        options: LogOptions,
+        mut options: LogOptions,
         account: Option<Arc<Account>>,
     ) -> Result<LogCore, Error> {
         let env = &self.env;
+        options.max_frame = options.max_frame.min(self.space.largest_frame());
         let crc = name_crc(key);
         let recovered = recovery::recover(env, dir, crc)?;
         // Only now, when everything was read, is anything written.

@@ -1,12 +1,14 @@
 //! From an application's ack to its backends.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tonic::Code;
 
 use crate::backend::{Backend, Mood, nobody};
 use crate::client::{bodies, send};
-use crate::stage::{PATIENCE, Stage, to};
+use crate::stage::{PATIENCE, Running, Stage, to};
+use crate::support::Agent;
 
 /// What no delay by another exporter would stay below: its retries begin at 20 ms and never end.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -73,4 +75,29 @@ fn a_local_copy_and_a_backend_both_get_every_record() {
     }
     found.dedup();
     assert_eq!(found, sent);
+}
+
+/// `ulimit -f`: the signal that comes with such a limit ended the agent, again after each start.
+#[test]
+fn an_agent_that_may_write_little_to_one_file_keeps_everything_and_says_what_it_cannot_write() {
+    const LIMIT: u64 = 256 << 10;
+    let stage = Stage::new();
+    let address = nobody();
+    let path = stage.path("copy.jsonl");
+    stage.configure(&[("file", format!("{{ path: {} }}", path.display())), ("otlp", to(address))]);
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--fsize={LIMIT}")).arg("--");
+    let run = stage.run_command();
+    limited.arg(run.get_program()).args(run.get_args()).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    let running = Running::ready(Agent::spawn(limited.env("PATH", "/usr/bin:/bin")));
+    let sent = bodies(&"large ".repeat(4000), 40);
+    send(running.grpc, &sent);
+    running.agent.wait_said("File too large", PATIENCE);
+    let logs = stage.data().join("logs/logs").read_dir().unwrap();
+    let sizes: Vec<u64> = logs.map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
+    assert!(sizes.len() > 4 && sizes.iter().all(|size| *size <= LIMIT), "{sizes:?}");
+    let backend = Backend::at(address, Mood::Take);
+    backend.wait_for(&sent);
+    assert_eq!(backend.bodies(), sent);
+    drop(running.agent.kill());
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fault_disk::FaultDisk;
+use rustix::io::Errno;
+
+use super::fault_disk::{Fault, FaultDisk, Op, volume};
 use super::*;
 use crate::spool::OnFull;
 use crate::spool::env::Env;
@@ -231,7 +233,7 @@ fn rule_22_a_network_file_system_is_refused_unless_it_is_allowed() {
     let mut bench = Bench::new();
     drop(bench.spool.take());
     let disk = FaultDisk::default();
-    disk.is_on(Volume { total: 1 << 40, available: 1 << 40, network: Some("nfs"), copy_on_write: false });
+    disk.is_on(Volume { network: Some("nfs"), ..volume() });
     let open = |allow_network_fs| {
         let env = Env { disk: Arc::new(disk.clone()), ..Env::real() };
         Spool::open_on(env, bench.path(), Options { allow_network_fs, ..bench.options.clone() })
@@ -239,6 +241,45 @@ fn rule_22_a_network_file_system_is_refused_unless_it_is_allowed() {
     let error = open(false).unwrap_err().to_string();
     assert!(error.contains("nfs") && error.contains("allow_network_fs"), "{error}");
     append(&open(true).unwrap().log("log").unwrap(), 0..1, 10);
+}
+
+/// Each append failed for ever once the open segment had grown to the limit.
+#[test]
+fn rule_8_a_log_whose_process_may_write_little_to_one_file_makes_smaller_segments() {
+    const LIMIT: u64 = 300_000;
+    let mut bench = Bench::with(|o| o.log.segment_size = Some(1 << 20));
+    let disk = FaultDisk::default();
+    disk.is_on(Volume { largest_file: LIMIT, ..volume() });
+    let spool = bench.open_on(Env { disk: Arc::new(disk), ..Env::real() });
+    let log = spool.log("log").unwrap();
+    append(&log, 0..20, 50_000);
+    let largest = (0..LIMIT).rev().find(|size| log.append(1, payload(20, *size as usize), 1).is_ok()).unwrap();
+    assert!(largest > LIMIT - 9000, "{largest}");
+    assert!(log.append(1, payload(21, largest as usize + 1), 1).is_err_and(|error| error.is_too_large()));
+    spool.close().unwrap();
+    let sizes: Vec<u64> = bench.segments().iter().map(|path| path.metadata().unwrap().len()).collect();
+    assert!(sizes.len() > 4 && sizes.iter().all(|size| *size <= LIMIT), "{sizes:?}");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "left by a crash")]
+fn rule_11_a_log_that_could_not_be_opened_counts_once_when_it_is() {
+    let mut bench = Bench::new();
+    let disk = FaultDisk::default();
+    let spool = bench.open_on(Env { disk: Arc::new(disk.clone()), ..Env::real() });
+    append(&spool.log("log").unwrap(), 0..20, 1000);
+    spool.close().unwrap();
+    drop(spool);
+    let spool = bench.open_on(Env { disk: Arc::new(disk.clone()), ..Env::real() });
+    disk.add(Fault { op: Op::Remove, file: "spare-", skip: 0, times: 3, errno: Errno::IO });
+    std::fs::write(bench.log_dir().join("spare-7"), [0; 10]).unwrap();
+    for _ in 0..3 {
+        spool.log("log").unwrap_err();
+    }
+    let log = spool.log("log").unwrap();
+    let alone = spool.max_size() / 2;
+    assert_eq!(log.0.space.guaranteed(&log.0.account), alone);
+    spool.close().unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::fault_disk::{Fault, FaultDisk, Op};
+use super::fault_disk::{Fault, FaultDisk, Op, volume};
 use super::*;
 use crate::spool::OnFull;
 use crate::spool::env::Env;
@@ -157,7 +157,7 @@ fn rule_3_filling_a_spare_ends_with_a_whole_file_or_none() {
 fn rule_3_no_spare_is_filled_where_a_write_takes_new_blocks() {
     for copy_on_write in [false, true] {
         let disk = FaultDisk::default();
-        disk.is_on(Volume { total: 1 << 40, available: 1 << 40, network: None, copy_on_write });
+        disk.is_on(Volume { copy_on_write, ..volume() });
         let mut bench = Bench::new();
         let spool = bench.open_on(Env { disk: Arc::new(disk), runner: Runner::Hand, ..Env::real() });
         let log = spool.log("log").unwrap();

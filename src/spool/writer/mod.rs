@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(crate) use self::open::RESERVE;
 pub(crate) use self::serve::Serving;
 
 use self::open::{Arena, Numbered, Open};

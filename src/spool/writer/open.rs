@@ -20,7 +20,7 @@ const PAGE: u64 = 4096;
 /// How much of what refused writes left is overwritten in one piece.
 const CLEAR_AT_ONCE: u64 = 64 << 10;
 /// What must fit after the last frame: a mark and the footer.
-pub(super) const RESERVE: u64 = frame::frame_len(0) + FOOTER_LEN;
+pub(crate) const RESERVE: u64 = frame::frame_len(0) + FOOTER_LEN;
 
 /// The segment that is being written.
 #[derive(Debug)]
@@ -150,6 +150,14 @@ impl Open {
             self.litter -= length;
         }
         self.is_litter_old = false;
+        Ok(())
+    }
+
+    /// As [`Open::clear`]; but nothing syncs it, so that it has to be cleared again.
+    pub(super) fn take_back(&mut self) -> io::Result<()> {
+        let litter = self.litter;
+        self.clear()?;
+        self.litter = litter;
         Ok(())
     }
 

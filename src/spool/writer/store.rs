@@ -85,7 +85,10 @@ impl Writer {
                 }
                 Ok(self.after_write()?)
             }
-            Err(e) if trouble(&e) == Trouble::Full => Err(Failed::Full(e)),
+            Err(e) if trouble(&e) == Trouble::Full => {
+                self.take_back();
+                Err(Failed::Full(e))
+            }
             Err(e) if self.open.as_ref().is_some_and(Open::is_unnamed) => {
                 self.give_up();
                 Err(self.not_begun(Error::io("write to the next segment of", &self.core.dir, e)))
@@ -117,6 +120,14 @@ impl Writer {
             Ok(()) => Ok(self.sync()?),
             Err(e) if trouble(&e) == Trouble::Full => Err(Failed::Full(e)),
             Err(e) => Ok(self.poison(&e)?),
+        }
+    }
+
+    /// With `os` readers in other processes see what is written at once, refused or not. What fails here is done before
+    /// the next group.
+    fn take_back(&mut self) {
+        if let (Durability::Os, Some(open)) = (self.core.options.durability, &mut self.open) {
+            drop(open.take_back());
         }
     }
 

@@ -111,7 +111,7 @@ impl Disk for MemoryDisk {
     }
 
     fn volume(&self, _: &Path) -> io::Result<Volume> {
-        Ok(Volume { total: 1 << 40, available: 1 << 39, network: None, copy_on_write: false })
+        Ok(Volume { total: 1 << 40, available: 1 << 39, network: None, copy_on_write: false, largest_file: u64::MAX })
     }
 }
 

@@ -419,7 +419,16 @@ impl Disk for SimDisk {
             fail_if(trouble)?;
             let used = if state.capacity == ENDLESS { 0 } else { state.used() };
             let available = state.capacity.saturating_sub(used);
-            Ok((Volume { total: state.capacity, available, network: None, copy_on_write: false }, 0))
+            Ok((
+                Volume {
+                    total: state.capacity,
+                    available,
+                    network: None,
+                    copy_on_write: false,
+                    largest_file: u64::MAX,
+                },
+                0,
+            ))
         })
     }
 }
