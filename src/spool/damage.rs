@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::Error;
 use super::env::{Env, lock};
 use super::format::cursor::Reason;
-use super::fs::{Access, DiskFile, Listed};
-use super::names::{self, UNFINISHED};
+use super::fs::{DiskFile, Listed};
 use super::segment::Segment;
 use super::space::Space;
 use super::walk::Hole;
+use super::{Error, names, whole};
 
 /// The most that is kept.
 const MAX_BYTES: u64 = 64 << 20;
@@ -34,11 +33,9 @@ pub(crate) struct Damaged {
 impl Damaged {
     pub(crate) fn open(env: &Env, spool: &Path, space: Arc<Space>) -> Result<Self, Error> {
         let dir = spool.join("damaged");
-        let is_gone = |listed: &Listed| {
-            // A copy that a crash ended: made anew when its hole is met again.
-            listed.name.starts_with(UNFINISHED) && env.remove(&dir.join(&listed.name)).is_ok()
-        };
-        let bytes = env.list(&dir)?.iter().filter(|listed| !is_gone(listed)).map(|f| f.size).sum();
+        // Copies that a crash ended: made anew when their holes are met again.
+        whole::sweep(env, &dir, |_| true);
+        let bytes = env.list(&dir)?.iter().map(|listed| listed.size).sum();
         space.add_other(bytes);
         Ok(Self { dir, bytes: AtomicU64::new(bytes), space, failure: Mutex::default() })
     }
@@ -87,17 +84,12 @@ impl Damaged {
             return Ok(());
         }
         let name = untold.map_or(place.clone(), |reason| format!("{place}.{}", reason.name()));
-        let path = self.dir.join(&name);
         let from = segment.open(env)?;
-        let temporary = self.dir.join(format!("{UNFINISHED}{name}"));
-        match env.remove(&temporary) {
-            Err(e) if !e.is_not_found() => return Err(e),
-            _ => {}
-        }
-        let copied = fill(env, &temporary, &*from, segment, hole);
-        // What of it is there on a full disk is only in the way.
-        let done = copied.inspect_err(|_| drop(env.remove(&temporary)))?;
-        env.rename(&temporary, &path)?;
+        let mut done = 0;
+        whole::put(env, &self.dir.join(name), |to, new| {
+            done = fill(to, new, &*from, segment, hole)?;
+            Ok(())
+        })?;
         // Else a crash could take the copy's name, and with it what is told of the damage.
         env.sync_dir_and_its_name(&self.dir)?;
         self.bytes.fetch_add(done, Ordering::Relaxed);
@@ -106,9 +98,8 @@ impl Damaged {
     }
 }
 
-/// Makes a durable file of a hole's bytes; answers how many there were.
-fn fill(env: &Env, path: &Path, from: &dyn DiskFile, segment: &Segment, hole: Hole) -> Result<u64, Error> {
-    let to = env.open(path, Access::Create)?;
+/// Copies a hole's bytes; answers how many there were.
+fn fill(to: &dyn DiskFile, path: &Path, from: &dyn DiskFile, segment: &Segment, hole: Hole) -> Result<u64, Error> {
     let mut done = 0;
     while done < hole.bytes {
         let mut bytes = Vec::new();
@@ -120,8 +111,6 @@ fn fill(env: &Env, path: &Path, from: &dyn DiskFile, segment: &Segment, hole: Ho
         to.write_bytes(&bytes, done).map_err(|e| Error::io("write", path, e))?;
         done += bytes.len() as u64;
     }
-    // Before the rename: else a crash could leave the name on a file without its bytes.
-    to.sync_all().map_err(|e| Error::io("sync", path, e))?;
     Ok(done)
 }
 

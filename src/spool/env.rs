@@ -91,6 +91,14 @@ impl Env {
         self.disk.remove(path).map_err(|e| Error::io("remove", path, e))
     }
 
+    /// As [`Env::remove`], of a file that may not be there.
+    pub(crate) fn remove_if_there(&self, path: &Path) -> Result<(), Error> {
+        match self.remove(path) {
+            Err(e) if !e.is_not_found() => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     /// The entries of a directory; none when it is not there.
     pub(crate) fn list(&self, path: &Path) -> Result<Vec<super::fs::Listed>, Error> {
         match self.disk.list(path) {

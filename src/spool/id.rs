@@ -7,7 +7,7 @@ use super::error::Kind;
 use super::format::segment::{DATA_AT, SegmentHeader};
 use super::format::{Fault, ident};
 use super::fs::Access;
-use super::{Error, names, recovery};
+use super::{Error, names, recovery, whole};
 
 /// The id in `spool.id`; a new one for a new directory. If the file is lost, what the segments say is their id.
 pub(crate) fn find_or_make(env: &Env, dir: &Path) -> Result<u128, Error> {
@@ -24,17 +24,9 @@ pub(crate) fn find_or_make(env: &Env, dir: &Path) -> Result<u128, Error> {
         None => u128::from_le_bytes(env.random()?),
     };
     sync_above(env, dir)?;
-    let new = dir.join("~spool.id");
-    match env.remove(&new) {
-        Err(e) if !e.is_not_found() => return Err(e),
-        _ => {}
-    }
-    let file = env.open(&new, Access::Create)?;
-    let fail = |op, e| Error::io(op, &new, e);
-    file.write_bytes(&ident::encode(id, env.clock.wall()), 0).map_err(|e| fail("write", e))?;
-    // Before the name, else a crash could leave the name on an empty file, and with it another spool.
-    file.sync_all().map_err(|e| fail("sync", e))?;
-    env.rename(&new, &path)?;
+    whole::put(env, &path, |file, new| {
+        file.write_bytes(&ident::encode(id, env.clock.wall()), 0).map_err(|e| Error::io("write", new, e))
+    })?;
     env.sync_dir(dir)?;
     Ok(id)
 }

@@ -85,6 +85,7 @@ mod types;
 mod verify;
 mod view;
 mod walk;
+mod whole;
 mod worker;
 mod writer;
 

@@ -240,7 +240,7 @@ impl LogCore {
         let fits = wanted.is_some_and(|wanted| wanted.fits(segment));
         let renamed = if free && fits { self.rename_to_spare(segment) } else { Ok(None) };
         let given_up = renamed.and_then(|path| match path {
-            None => self.remove_file(segment).map(|()| None),
+            None => self.env.remove_if_there(&segment.path).map(|()| None),
             path => Ok(path),
         });
         let path = given_up.inspect_err(|_| lock(&self.table).insert(segment.clone()))?;
@@ -267,13 +267,6 @@ impl LogCore {
         let path = self.spares.new_path(&self.dir);
         self.env.rename(&segment.path, &path)?;
         Ok(Some(path))
-    }
-
-    fn remove_file(&self, segment: &Segment) -> Result<(), Error> {
-        match self.env.remove(&segment.path) {
-            Err(e) if !e.is_not_found() => Err(e),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -5,12 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::Error;
 use super::super::env::Env;
 use super::super::format::Fault;
 use super::super::format::cursor::{FILE_LEN, SLOT_LEN, Slot};
 use super::super::fs::{Access, DiskFile, is_no_space};
-use super::super::names::{self, UNFINISHED};
+use super::super::{Error, names, whole};
 
 /// The file of one cursor.
 #[derive(Debug)]
@@ -88,13 +87,9 @@ impl Store {
     }
 
     /// Removes from a directory of cursors what was to become a file of one when a run ended: it would take room until
-    /// that cursor is written again. Answers the bytes of what stays, which keeps no log from opening.
+    /// that cursor is written again. Answers the bytes of what stays.
     pub(crate) fn sweep(env: &Env, dir: &Path) -> u64 {
-        let is_unfinished =
-            |name: &str| name.strip_prefix(UNFINISHED).is_some_and(|name| names::decode(name).is_some());
-        let listed = env.list(dir).unwrap_or_default();
-        let unfinished = listed.iter().filter(|listed| !listed.is_dir && is_unfinished(&listed.name));
-        unfinished.filter(|listed| env.remove(&dir.join(&listed.name)).is_err()).map(|listed| listed.size).sum()
+        whole::sweep(env, dir, |name| names::decode(name).is_some())
     }
 
     /// For the file at `path`, which may not exist yet.
@@ -108,10 +103,7 @@ impl Store {
 
     /// Durably removes the file. After an error it may or may not be there.
     pub(crate) fn remove(&mut self, env: &Env) -> Result<(), Error> {
-        match env.remove(&self.path) {
-            Err(e) if !e.is_not_found() => return Err(e),
-            _ => {}
-        }
+        env.remove_if_there(&self.path)?;
         self.file = Held::Failed;
         // The name itself: else it could be back after a crash, and hold data again.
         self.path.parent().map_or(Ok(()), |dir| env.sync_dir(dir))?;
@@ -160,17 +152,13 @@ impl Store {
         self.named(env, file)
     }
 
-    /// Makes a whole new file beside the old one and puts it in its place. Its space is taken now, so that later
-    /// updates need none. After an error the old one is there as it was.
+    /// Puts a whole new file in the place of the old one. Its space is taken now, so that later updates need none.
+    /// After an error the old one is there as it was.
     fn renew(&self, env: &Env, slot: &[u8], generation: u64) -> Result<Arc<dyn DiskFile>, Error> {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let new = self.path.with_file_name(format!("{UNFINISHED}{name}"));
-        match env.remove(&new) {
-            Err(e) if !e.is_not_found() => return Err(e),
-            _ => {}
-        }
-        // What of it is there on a full disk is only in the way.
-        self.make(env, &new, slot, generation).inspect_err(|_| drop(env.remove(&new)))
+        let mut bytes = vec![0; FILE_LEN as usize];
+        let at = place(generation) as usize;
+        bytes[at..at + slot.len()].copy_from_slice(slot);
+        whole::put(env, &self.path, |file, new| file.write_bytes(&bytes, 0).map_err(|e| Error::io("write", new, e)))
     }
 
     /// A new file whose name is durable.
@@ -179,18 +167,6 @@ impl Store {
             // The name itself: else the old file could be back after a crash.
             env.sync_dir(dir)?;
         }
-        Ok(file)
-    }
-
-    fn make(&self, env: &Env, new: &Path, slot: &[u8], generation: u64) -> Result<Arc<dyn DiskFile>, Error> {
-        let file = env.open(new, Access::Create)?;
-        let mut whole = vec![0; FILE_LEN as usize];
-        let at = place(generation) as usize;
-        whole[at..at + slot.len()].copy_from_slice(slot);
-        file.write_bytes(&whole, 0).map_err(|e| Error::io("write", new, e))?;
-        // Before the rename: else a crash could leave the name on a file without its bytes.
-        file.sync_all().map_err(|e| Error::io("sync", new, e))?;
-        env.rename(new, &self.path)?;
         Ok(file)
     }
 }
