@@ -157,7 +157,7 @@ impl LogCore {
             for found in holes {
                 let was_durable = found.after_sequence < self.opening.synced_to;
                 let reason = if was_durable { Reason::Damaged } else { Reason::Torn };
-                self.damaged.set_aside(&self.env, &self.name, &newest, found.hole, Some(reason));
+                self.damaged.set_aside_untold(&self.env, &self.name, &newest, found.hole, reason);
             }
         }
         Ok(())

@@ -107,6 +107,33 @@ fn a_pause_outlives_a_restart_and_a_resume_ends_it() {
 }
 
 #[test]
+fn an_exporter_that_is_new_starts_where_its_configuration_says() {
+    let stage = Stage::new();
+    let (old, from_newest) = (Backend::start(Mood::Take), Backend::start(Mood::Take));
+    let first = ("otlp", to(old.address));
+    let running = stage.start(std::slice::from_ref(&first));
+    send(running.grpc, &bodies("before", 3));
+    old.wait_for(&bodies("before", 3));
+    assert!(running.agent.stop(PATIENCE).0.success());
+
+    let from_oldest = Backend::start(Mood::Take);
+    let newest = to(from_newest.address).replacen('{', "{ start_at: newest,", 1);
+    let running = stage.start(&[first, ("otlp/newest", newest), ("otlp/oldest", to(from_oldest.address))]);
+    send(running.grpc, &["after"]);
+    from_oldest.wait_for(&["before 0", "before 2", "after"]);
+    from_newest.wait_for(&["after"]);
+    assert_eq!(from_newest.bodies(), ["after"]);
+    // Where it once stood counts, not where a new one would.
+    running.agent.kill();
+    let running = stage.start_again();
+    send(running.grpc, &["last"]);
+    from_newest.wait_for(&["last"]);
+    assert_eq!(from_newest.bodies().iter().filter(|body| body.starts_with("before")).count(), 0);
+    assert!(running.agent.stop(PATIENCE).0.success());
+    verified(&stage);
+}
+
+#[test]
 fn a_skip_asks_first_counts_and_frees_an_exporter_that_is_stuck() {
     let stage = Stage::new();
     let backend = Backend::start(Mood::Refuse(Code::Internal, "cannot take it"));

@@ -90,6 +90,84 @@ fn verify_has_the_documented_shape_beside_an_agent_and_after_it() {
 }
 
 /// Turns over one byte of the record with this body, in whichever segment of the log it is: the segment's name.
+const MOVED: &str =
+    "log cursor done from_sequence to_sequence skipped_records replayed_records oldest_sequence oldest_time";
+
+/// As `docs/cli.md` has them.
+#[test]
+fn every_command_about_a_cursor_answers_in_its_documented_shape() {
+    let stage = Stage::new();
+    let backend = Backend::start(Mood::Take);
+    let running = stage.start(&[("otlp", to(backend.address))]);
+    let sent = bodies("n", 6);
+    send(running.grpc, &sent);
+    backend.wait_for(&sent);
+    let answer = |arguments: &[&str]| {
+        let done = stage.look(&[&["spool"], arguments, &["--output", "json"]].concat());
+        assert_eq!(done.code, Some(0), "{done:?}");
+        done.json()
+    };
+    let listed = || answer(&["cursor", "list", "--log", "logs"])[0].take();
+    wait_for(PATIENCE, || (listed()["delivered_records"] == 6).then_some(())).expect("six are delivered");
+    has_keys(
+        &listed(),
+        "log name required paused sequence accepted_records delivered_records parked_records dropped_records \
+         skipped_records pending_records pending_bytes oldest_age_s replayed_records replaying_records state last_error",
+    );
+    let cursor = "logs:otlp";
+    has_keys(&answer(&["cursor", "move", cursor, "--to", "newest", "--dry-run"]), MOVED);
+    for command in ["pause", "resume"] {
+        let done = answer(&["cursor", command, cursor]);
+        has_keys(&done, "log cursor paused pending_records");
+        assert_eq!((&done["cursor"], &done["paused"]), (&cursor.into(), &(command == "pause").into()));
+    }
+    // All of the last quarter of an hour, and nothing of what is older than it is.
+    let replayed = answer(&["replay", cursor, "--from", "15m"]);
+    has_keys(&replayed, MOVED);
+    assert_eq!(replayed["replayed_records"], 6, "{replayed}");
+    let file = stage.path("out.jsonl");
+    let written = answer(&["export", "--log", "logs", "--from", "15m", "--file", file.to_str().unwrap()]);
+    has_keys(&written, "log file requests records left_out first_sequence last_sequence");
+
+    backend.set(Mood::Refuse(tonic::Code::InvalidArgument, "bad data"));
+    send(running.grpc, &["bad"]);
+    wait_for(PATIENCE, || (listed()["parked_records"] == 1).then_some(())).expect("it is parked");
+    backend.set(Mood::Take);
+    has_keys(
+        &answer(&["replay", cursor, "--dead-letters"]),
+        "log cursor sent_records refused_records duplicate_records left_records last_error oldest_time",
+    );
+    assert!(running.agent.stop(PATIENCE).0.success());
+    let done = answer(&["cursor", "remove", cursor, "--yes"]);
+    has_keys(&done, "log cursor removed pending_records");
+    assert_eq!(done["removed"], true);
+}
+
+/// To the second: what was appended in it or later.
+#[test]
+fn a_replay_from_a_time_sends_what_was_appended_since_and_says_the_oldest_that_there_is() {
+    let stage = Stage::new();
+    let backend = Backend::start(Mood::Take);
+    let running = stage.start(&[("otlp", to(backend.address))]);
+    send(running.grpc, &bodies("early", 3));
+    backend.wait_for(&bodies("early", 3));
+    // Times on a command line are whole seconds.
+    let now = || jiff::Timestamp::now().as_second();
+    let between = now() + 1;
+    wait_for(PATIENCE, || (now() > between).then_some(())).expect("the next second but one");
+    send(running.grpc, &bodies("late", 2));
+    backend.wait_for(&bodies("late", 2));
+    assert!(running.agent.stop(PATIENCE).0.success());
+    let from = jiff::Timestamp::from_second(between).unwrap().to_string();
+    let done = stage.look(&["spool", "replay", "logs:otlp", "--from", &from]);
+    assert!(done.code == Some(0) && done.stdout.contains("2 records are sent again"), "{done:?}");
+    assert!(done.stdout.starts_with("the oldest record of log logs is at sequence 1, of "), "{done:?}");
+    let running = stage.start_again();
+    wait_for(PATIENCE, || (backend.bodies().len() >= 7).then_some(())).expect("two records again");
+    assert_eq!(backend.bodies()[5..], bodies("late", 2));
+    assert!(running.agent.stop(PATIENCE).0.success());
+}
+
 #[allow(clippy::disallowed_methods, reason = "damages what the agent wrote")]
 fn damage(stage: &Stage, body: &str) -> String {
     for entry in std::fs::read_dir(stage.data().join("logs/logs")).unwrap() {

@@ -13,7 +13,7 @@ use crate::cli::Globals;
 use crate::cli::origin::Origin;
 use crate::cli::output::{self, DIM, Failure, GOOD, HEADING, Output, WARNING};
 use crate::cli::sources::{self, ConfigArgs};
-use crate::spool::{CursorInspection, Move, Reader};
+use crate::spool::{CursorInspection, From, Move, Reader};
 
 /// List, move, pause, resume or remove the cursors of exporters
 ///
@@ -124,16 +124,29 @@ fn move_to(args: &MoveTo, globals: &Globals) -> Result<ExitCode, Failure> {
     let directory = sources::data_dir(&args.which.config, globals)?;
     let Selected { log, cursor } = select::cursor(&directory, args.which.log.as_deref(), &args.which.cursor)?;
     let owner = Owner::of(&directory)?;
-    let planned = owner.seek(&log, &cursor.name, args.to.into(), true)?;
+    let name = &cursor.name;
+    let planned = owner.seek(&log, name, args.to.into(), true)?;
     if args.dry_run {
-        return show_move(&log, &cursor.name, &planned, false, globals);
+        return show_move(&log, name, &planned, false, globals);
     }
-    if planned.skipped_items > 0 {
+    let moved = if planned.skipped_items > 0 {
         let skipped = records(planned.skipped_items);
-        select::confirm(&format!("{skipped} would be skipped and never delivered to {}", cursor.name), args.yes)?;
+        select::confirm(&format!("{skipped} would be skipped and never delivered to {name}"), args.yes)?;
+        skip(&owner, &log, name, &planned)?
+    } else {
+        owner.seek(&log, name, args.to.into(), false)?
+    };
+    show_move(&log, name, &moved, true, globals)
+}
+
+/// Skips what was agreed to and not what came meanwhile; nothing when the exporter did it all, and is beyond.
+fn skip(owner: &Owner, log: &str, cursor: &str, agreed: &Move) -> Result<Move, Failure> {
+    let to = From::Sequence(agreed.to_sequence);
+    let now = owner.seek(log, cursor, to, true)?;
+    if now.from_sequence > agreed.to_sequence {
+        return Ok(Move { to_sequence: now.from_sequence, skipped_items: 0, replayed_items: 0, ..now });
     }
-    let moved = owner.seek(&log, &cursor.name, args.to.into(), false)?;
-    show_move(&log, &cursor.name, &moved, true, globals)
+    owner.seek(log, cursor, to, false)
 }
 
 /// Prints what a move did or would do.

@@ -182,7 +182,7 @@ impl Cursor {
                 Event::Hole(segment, hole) => {
                     let segment = lock(&self.log.table).get(&self.log.env, segment)?;
                     if let Some(segment) = segment {
-                        self.log.damaged.set_aside(&self.log.env, &self.log.name, &segment, hole, None);
+                        self.log.damaged.set_aside(&self.log.env, &self.log.name, &segment, hole);
                     }
                 }
             }

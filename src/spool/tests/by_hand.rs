@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use super::fault_disk::{FaultDisk, volume};
 use super::*;
 use crate::spool::clock::Clock;
 use crate::spool::env::Env;
+use crate::spool::fs::Volume;
 use crate::spool::queue::{Frame as Waiting, Stop, Turn};
 use crate::spool::worker::Runner;
-use crate::spool::{Ack, Durability};
+use crate::spool::{Ack, Durability, OnFull};
 
 #[derive(Debug, Default)]
 struct HandClock {
@@ -383,4 +385,46 @@ fn rule_11_what_every_cursor_passed_is_kept_for_retain_age_and_no_longer() {
     assert_eq!(bench.segments()[0], oldest);
     pass(Duration::from_secs(1));
     assert!(!bench.segments().contains(&oldest), "{:?}", bench.segments());
+}
+
+/// While the disk has less left than `min_free` a log is as large as it was when that began: nothing goes but for what
+/// comes, and one that rejects takes nothing.
+#[test]
+fn rule_11_min_free_never_shrinks_a_log() {
+    for (on_full, reopens) in [(OnFull::DropOldest, false), (OnFull::DropOldest, true), (OnFull::Reject, true)] {
+        let mut bench = Bench::with(|o| (o.log.on_full, o.min_free_percent) = (on_full, 5));
+        let disk = FaultDisk::default();
+        disk.is_on(volume());
+        let clock = Arc::new(HandClock::default());
+        let env = || Env { disk: Arc::new(disk.clone()), clock: clock.clone(), runner: Runner::Hand, ..Env::real() };
+        let mut spool = bench.open_on(env());
+        let mut log = spool.log("log").unwrap();
+        drop(cursor(&log, "c"));
+        let append = |log: &Log, numbers: std::ops::Range<u64>| {
+            numbers.filter(|number| log.append_wait(1, payload(*number, 4000), 1).is_ok()).count()
+        };
+        assert_eq!(append(&log, 0..200), 200);
+        let size = log.0.account.bytes();
+        disk.is_on(Volume { available: 1 << 30, ..volume() });
+        if reopens {
+            spool.close().unwrap();
+            drop((log, spool));
+            spool = bench.open_on(env());
+            log = spool.log("log").unwrap();
+        }
+        clock.go(Duration::from_secs(2));
+        spool.turn_housekeeper();
+        // But for a footer.
+        let size_then = log.0.account.bytes();
+        assert!(size_then - size <= 128, "{on_full:?}, reopened: {reopens}: {size} {size_then}");
+        let taken = append(&log, 200..260);
+        let now = log.0.account.bytes();
+        if on_full == OnFull::Reject {
+            assert_eq!((taken, now), (0, size_then));
+        } else {
+            assert!(taken == 60 && now.abs_diff(size) <= 256 << 10, "reopened: {reopens}: {size} {now}");
+        }
+        disk.is_on(volume());
+        spool.close().unwrap();
+    }
 }

@@ -240,3 +240,41 @@ fn rule_9_a_reader_in_another_process_goes_on_after_frames_that_were_refused() {
         assert_eq!(all, [0, 1, 5, 6, 7, 8], "{durability:?}");
     }
 }
+
+/// As callers meet them.
+#[test]
+fn each_refusal_is_told_apart_from_every_other() {
+    let mut bench = Bench::with(|o| {
+        (o.log.max_size, o.log.max_frame) = (Some(1 << 20), 10 << 20);
+        o.max_size = Some(64 << 20);
+    });
+    let (disk, log) = by_hand(&mut bench);
+    let owned = Spool::open(bench.path(), bench.options.clone()).unwrap_err();
+    let too_large = log.append(1, payload(0, (10 << 20) + 1), 1).unwrap_err();
+    let waiting = log.append(1, payload(0, 9 << 20), 1).unwrap();
+    let busy = log.append(1, payload(1, 9 << 20), 1).unwrap_err();
+    bench.spool.as_ref().unwrap().turn_writers();
+    let full = waiting.wait().unwrap_err();
+    append_here(&log, 2..4, 100);
+    for (op, file) in [(Op::Write, "seg-"), (Op::Create, "")] {
+        disk.add(Fault { op, file, skip: 0, times: 1, errno: Errno::IO });
+    }
+    let poisoned = log.append_wait(1, payload(4, 100), 1).unwrap_err();
+    append_here(&log, 5..6, 100);
+    bench.spool.take().unwrap().close().unwrap();
+    let closed = log.append(1, payload(6, 100), 1).unwrap_err();
+
+    for (which, error) in [full, busy, poisoned, owned, too_large, closed].iter().enumerate() {
+        let is = [
+            error.is_full(),
+            error.is_busy(),
+            error.is_poisoned(),
+            error.is_owned(),
+            error.is_too_large(),
+            error.is_closed(),
+        ];
+        assert_eq!(is, [0, 1, 2, 3, 4, 5].map(|at| at == which), "{error}");
+        assert_eq!(error.retry_after().is_some(), which < 3, "{error}: whether another try makes sense");
+        assert!(!error.is_not_found() && !error.is_corrupt() && !error.is_newer(), "{error}");
+    }
+}

@@ -4,6 +4,9 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
+use super::fault_disk::{Fault, FaultDisk, Op};
 use super::*;
 use crate::spool::clock::{Clock, RealClock};
 use crate::spool::cursor::Stored;
@@ -230,6 +233,56 @@ fn rule_19_bytes_that_an_opening_cut_are_told_once_whatever_crashed() {
     assert_eq!(bench.crash().losses().unwrap(), []);
     let seen = bench.spool.as_ref().unwrap().inspect().unwrap().logs.remove(0);
     assert_eq!(seen.damaged_bytes, 100, "the copy is kept");
+}
+
+/// They were not, where `damaged/` held as much as it may, or nothing could be written there.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the test is the damage")]
+fn rule_19_bytes_that_an_opening_cut_are_told_though_no_copy_of_them_can_be_kept() {
+    let is_full = |bench: &Bench, _: &FaultDisk| {
+        std::fs::create_dir(bench.path().join("damaged")).unwrap();
+        std::fs::File::create(bench.path().join("damaged/other-0000000000000001-2000"))
+            .unwrap()
+            .set_len(64 << 20)
+            .unwrap();
+    };
+    let fails = |op, times| {
+        move |_: &Bench, disk: &FaultDisk| disk.add(Fault { op, file: "log-", skip: 0, times, errno: Errno::NOSPC })
+    };
+    type Trouble = Box<dyn Fn(&Bench, &FaultDisk)>;
+    // A copy cannot be made; its bytes cannot be written; not even a note can be made.
+    let troubles: [(Trouble, bool); 4] = [
+        (Box::new(is_full), true),
+        (Box::new(fails(Op::Create, 1)), true),
+        (Box::new(fails(Op::Write, 1)), true),
+        (Box::new(fails(Op::Create, 2)), false),
+    ];
+    for (number, (trouble, is_noted)) in troubles.into_iter().enumerate() {
+        let mut bench = Bench::new();
+        append_together(&bench.log(), 0..10, 136);
+        drop(bench.spool.take());
+        let segment = std::fs::OpenOptions::new().write(true).open(&bench.segments()[0]).unwrap();
+        segment.set_len(8192 + 9 * 216 + 100).unwrap();
+        let disk = FaultDisk::default();
+        trouble(&bench, &disk);
+        bench.spool = Some(bench.open_on(Env { disk: Arc::new(disk.clone()), ..Env::real() }));
+        let log = bench.log();
+        let loss = only(&log);
+        assert_eq!((&loss.cursor, loss.reason, loss.bytes), (&None, "torn", 100), "{number}");
+        if is_noted {
+            append(&log, 10..12, 136);
+            let log = bench.crash();
+            assert_eq!(only(&log), loss, "{number}");
+            log.told(&loss).unwrap();
+            assert_eq!(bench.crash().losses().unwrap(), [], "{number}");
+        } else {
+            // Nobody appended: the next opening meets it again.
+            let log = bench.crash();
+            assert_eq!(only(&log).bytes, 100);
+            log.told(&only(&log)).unwrap();
+            assert_eq!(log.losses().unwrap(), []);
+        }
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn files(disk: &MemoryDisk) -> Vec<PathBuf> {
 }
 
 /// Opens the log, reads it through a cursor and appends to it: whatever its files hold, an error or an answer.
-fn use_it(subject: &Subject, what: &str) -> Result<Vec<Frame>, Error> {
+pub(super) fn use_it(subject: &Subject, what: &str) -> Result<Vec<Frame>, Error> {
     let disk = subject.disk.copy();
     let beside = reader(&disk).and_then(|reader| read(&reader));
     let spool = open(&disk)?;

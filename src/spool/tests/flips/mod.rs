@@ -61,6 +61,9 @@ impl Verdicts {
     }
 }
 
+/// One in so many of the flips that are tried is tried on the log's owner, too.
+const OWNED: u64 = 64;
+
 /// One in so many bits and lengths; 1: all.
 fn step() -> usize {
     if is_set("TIDEGATE_DAMAGE") { 1 } else { 509 }
@@ -114,6 +117,9 @@ fn every_flipped_bit_costs_at_most_its_frame_and_is_told() {
             for bit in (0..size as u64 * 8).step_by(step()).skip(part).step_by(parts) {
                 subject.disk.flip(&subject.segment, bit);
                 verdicts.add(judge_flip(&subject, bit));
+                if (bit / step() as u64).is_multiple_of(OWNED) {
+                    owned(&subject, &format!("bit {bit}"), 1);
+                }
                 subject.disk.flip(&subject.segment, bit);
             }
             verdicts
@@ -121,6 +127,12 @@ fn every_flipped_bit_costs_at_most_its_frame_and_is_told() {
         assert!(verdicts.0.len() >= 3, "{verdicts:?}");
         verdicts.tell(&format!("single-bit flips of a {} segment of {} KiB", name(kind), SEGMENT >> 10));
     }
+}
+
+/// Its owner, too, opens it, gives what is left of it and goes on.
+fn owned(subject: &Subject, what: &str, most_lost: usize) {
+    let found = files::use_it(subject, what).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(found.len() + most_lost >= subject.frames.len(), "{what}: {}", found.len());
 }
 
 fn name(kind: Kind) -> &'static str {
@@ -143,6 +155,33 @@ fn every_cut_costs_what_lay_beyond_it_and_is_told() {
         }
         subject.disk.put(&subject.segment, whole);
         verdicts.tell(&format!("truncations of a {} segment of {} KiB", name(kind), SEGMENT >> 10));
+    }
+}
+
+/// A cursor's file, and what says whose everything is: what is left of one is the other slot, or nothing.
+#[test]
+fn every_cut_of_a_cursor_or_of_the_id_costs_no_frame() {
+    let subject = Subject::new(Kind::Sealed);
+    for path in [subject::log_path("cursors/c"), PathBuf::from("/spool/spool.id")] {
+        let whole = subject.disk.get(&path);
+        let newest = subject.slot().unwrap();
+        let used = slot::LEN + newest.intervals.len() * 16;
+        let mut verdicts = Verdicts::default();
+        // Where a slot is cut, each length; of the zeros behind it a sample.
+        let lengths = (0..=whole.len()).filter(|length| length % (64 << 10) <= used || length % 1021 == 0);
+        for length in lengths {
+            let what = format!("{} cut at {length}", path.display());
+            subject.disk.put(&path, whole[..length].to_vec());
+            if let Some(found) = subject.slot() {
+                assert!(found == newest || found.generation == newest.generation - 1, "{what}: {found:?}");
+            } else {
+                assert!(length < used, "{what}: a whole slot was left");
+            }
+            owned(&subject, &what, 0);
+            verdicts.add(Verdict::Healed);
+        }
+        subject.disk.put(&path, whole);
+        verdicts.tell(&format!("truncations of {}", path.display()));
     }
 }
 

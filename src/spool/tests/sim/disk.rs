@@ -68,6 +68,8 @@ struct Shared {
 struct State {
     tree: Tree,
     calls: u64,
+    /// More calls than these are a fault of who makes them.
+    most_calls: u64,
     troubles: Troubles,
     /// Bytes that files may take.
     capacity: u64,
@@ -79,7 +81,7 @@ struct State {
     /// The present path of each file.
     paths: Vec<PathBuf>,
     trace: VecDeque<Traced>,
-    /// Of all calls so far.
+    /// Of all calls so far, and of every byte written.
     digest: u32,
 }
 
@@ -114,6 +116,7 @@ impl SimDisk {
             tree,
             paths,
             calls: 0,
+            most_calls: u64::MAX,
             troubles: Troubles::default(),
             capacity: ENDLESS,
             is_besieged: false,
@@ -132,6 +135,7 @@ impl SimDisk {
         {
             let (mut state, old) = (lock(&new.0.state), lock(&self.0.state));
             (state.calls, state.digest, state.capacity) = (old.calls, old.digest, old.capacity);
+            state.most_calls = old.most_calls;
             state.trace = old.trace.clone();
             state.troubles = old.troubles.clone();
         }
@@ -149,6 +153,12 @@ impl SimDisk {
 
     pub(crate) fn calls(&self) -> u64 {
         lock(&self.0.state).calls
+    }
+
+    /// Of what follows, so many calls are enough: one more ends the test.
+    pub(crate) fn allow(&self, calls: u64) {
+        let mut state = lock(&self.0.state);
+        state.most_calls = state.calls.saturating_add(calls);
     }
 
     pub(crate) fn digest(&self) -> u32 {
@@ -235,6 +245,7 @@ impl SimDisk {
 impl State {
     fn trouble(&mut self, call: Call) -> Option<Trouble> {
         self.calls += 1;
+        assert!(self.calls <= self.most_calls, "P5: it does not end");
         let (trouble, fills) = self.troubles.meet(self.calls, call);
         if fills {
             self.capacity = self.used();
@@ -490,6 +501,7 @@ impl DiskFile for SimFile {
             };
             let part = part.min(room);
             if part > 0 {
+                state.digest = crc32c::crc32c_append(state.digest, &bytes[..part]);
                 state.tree.write(self.file, offset, &bytes[..part]);
             }
             fail_if(trouble)?;

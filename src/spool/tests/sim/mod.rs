@@ -167,7 +167,15 @@ fn two_runs_of_one_seed_are_the_same_operation_for_operation() {
         let plan = Arc::new(Plan::new(seed));
         let digests = [(); 2].map(|()| {
             let (moments, story) = tell(&plan);
-            (moments.len(), story.disk.calls(), story.disk.digest())
+            let mut runs = vec![(moments.len() as u64, story.disk.calls(), story.disk.digest())];
+            // What follows a crash, too.
+            for (at, moment) in moments.iter().enumerate().step_by(17) {
+                let which = image_seed(seed, at, 0);
+                let story = check_image(moment, &plan, which, false);
+                runs.push((which, story.disk.calls(), story.disk.digest()));
+            }
+            assert!(runs.len() > 1, "{seed}: a story without moments");
+            runs
         });
         assert_eq!(digests[0], digests[1], "seed {seed}");
     }
