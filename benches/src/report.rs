@@ -12,7 +12,16 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 
 /// Median, least and greatest, as `median (least–greatest)`.
 pub(crate) fn spread(values: &mut [f64]) -> String {
+    written(values, 0)
+}
+
+/// As [`spread`], of numbers about one.
+pub(crate) fn spread_of_ratios(values: &mut [f64]) -> String {
+    written(values, 3)
+}
+
+fn written(values: &mut [f64], digits: usize) -> String {
     let middle = median(values);
     let (Some(least), Some(greatest)) = (values.first(), values.last()) else { return "nothing measured".to_owned() };
-    format!("{middle:.0} ({least:.0}–{greatest:.0})")
+    format!("{middle:.digits$} ({least:.digits$}–{greatest:.digits$})")
 }

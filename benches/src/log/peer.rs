@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use super::backlog::memory_of;
+
 /// What a peer's turn of appends came to.
 pub(super) struct Appends {
     pub(super) per_second: f64,
@@ -53,7 +55,22 @@ impl Peer {
 
     /// Fills a backlog and drains it; MB/s of the drain.
     pub(super) fn drain(&mut self, bytes: u64) -> Result<f64, Box<dyn Error>> {
-        self.turn(&format!("fill {bytes}"))?;
+        self.fill(bytes)?;
+        self.drain_what_is_there()
+    }
+
+    /// Appends so many payload bytes.
+    pub(super) fn fill(&mut self, bytes: u64) -> Result<(), Box<dyn Error>> {
+        self.turn(&format!("fill {bytes}")).map(|_| ())
+    }
+
+    /// Its memory, in MB.
+    pub(super) fn memory(&self, field: &str) -> Result<f64, Box<dyn Error>> {
+        memory_of(&self.child.id().to_string(), field)
+    }
+
+    /// MB/s of a drain of all that it holds.
+    pub(super) fn drain_what_is_there(&mut self) -> Result<f64, Box<dyn Error>> {
         match self.turn("drain")?.as_slice() {
             &[bytes, took] => Ok(bytes / 1e6 / took),
             other => Err(format!("the peer answered {other:?}").into()),

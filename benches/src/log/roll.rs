@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Into a log that grows instead of recycled segments.
     #[arg(long)]
     growing: bool,
+    /// What a growing log holds before it is measured, in bytes.
+    #[arg(long, default_value_t = 4 << 30)]
+    grown: u64,
     #[command(flatten)]
     peers: Peers,
 }
@@ -40,7 +43,9 @@ pub(super) fn run(dir: &Path, args: &Args) -> Result<(), Box<dyn Error>> {
     for &size in &args.sizes {
         let dir = tempfile::tempdir_in(dir)?;
         let log = if args.growing {
-            Ours::growing(dir.path(), size, Durability::Sync)?
+            let log = Ours::growing(dir.path(), size, Durability::Sync)?;
+            log.fill(args.grown)?;
+            log
         } else {
             Ours::recycling(dir.path(), size, Durability::Sync)?
         };
