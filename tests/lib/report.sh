@@ -111,6 +111,17 @@ stop_jobs() {
     return 0
 }
 
+# What the steps took that prove the log's promise, when all of them ran.
+proof_of_the_log() {
+    local step sum=0
+    for step in "${LOG_PROOF[@]}"; do
+        [ "${RESULT[$step]:-}" = passed ] || return 0
+        sum=$((sum + $(cat "$LOGS/$step.seconds")))
+    done
+    echo "the log's proof: $sum s, of $LOG_PROOF_S that it may take"
+    [ "$sum" -le $LOG_PROOF_S ] || [ -n "${TIDEGATE_LONG:-}" ] || echo "that is too long: see LOG_PROOF in tests/lib/steps.sh"
+}
+
 summarise() {
     local step
     for step in "${BROKEN[@]}"; do reasons "$step"; done
@@ -118,6 +129,7 @@ summarise() {
     for step in "${PLAN[@]}"; do
         printf '%-6s %-16s %5s s\n' "${RESULT[$step]}" "$step" "$(cat "$LOGS/$step.seconds" 2> /dev/null || echo -)"
     done
+    proof_of_the_log
     echo "in $(((SECONDS - BEGAN) / 60)) min $(((SECONDS - BEGAN) % 60)) s"
     echo "$PASSED passed, $FAILED failed"
     [ "$FAILED" = 0 ]

@@ -40,6 +40,10 @@ step kernel-6.1     "the kernel tests on Debian's 6.1, emulated" "debian crates"
 step kernel-6.12    "the kernel tests on Debian's 6.12, emulated" "debian crates"
 step readme         "the commands of the README, as a person would type them" "debian crates"
 
+# What proves the log's promise, beside `test`, and how long that may take on two processors, in seconds.
+LOG_PROOF=(damage fuzz kill crash-images teeth mutants block-images disk-full power-cut)
+LOG_PROOF_S=900
+
 # Started as soon as the Debian packages are there, and waited for at their turn.
 BACKGROUND=(opensearch collector peer)
 

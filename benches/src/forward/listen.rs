@@ -27,14 +27,13 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(dir: &Path, args: &Args) -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!("killed with {} records on the disk, the cache dropped, started; {} turns", args.records, args.turns);
     println!("| | listening after ms | first ack after ms | memory then, MiB |\n|---|---|---|---|");
     let subjects = args.programs.subjects();
     let mut figures: Vec<[Vec<f64>; 3]> = subjects.iter().map(|_| Default::default()).collect();
     for _ in 0..args.turns {
         for (subject, figures) in subjects.iter().zip(&mut figures) {
-            let turn = runtime.block_on(turn(dir, subject, args.records))?;
+            let turn = turn(dir, subject, args.records)?;
             figures.iter_mut().zip(turn).for_each(|(all, one)| all.push(one));
         }
     }
@@ -44,21 +43,21 @@ pub(super) fn run(dir: &Path, args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn turn(dir: &Path, subject: &Subject, records: u64) -> Result<[f64; 3], Box<dyn Error>> {
+fn turn(dir: &Path, subject: &Subject, records: u64) -> Result<[f64; 3], Box<dyn Error>> {
     let dir = tempfile::tempdir_in(dir)?;
-    let nobody = sink::address().await?;
+    let nobody = sink::address()?;
     let mut process = Process::start(subject, dir.path(), nobody, Out::PLAIN)?;
-    let channel = process.connect().await?;
-    load(&channel, &request(BATCH), records / BATCH, 8).await?;
+    let mut connection = process.connect()?;
+    load(&mut connection, &request(BATCH), records / BATCH, 8)?;
     process.kill()?;
     device::settle(dir.path())?;
     // Pages, directory entries and inodes (Documentation/admin-guide/sysctl/vm.rst).
     std::fs::write("/proc/sys/vm/drop_caches", "3")?;
     let start = Instant::now();
     let mut process = Process::start(subject, dir.path(), nobody, Out::PLAIN)?;
-    let channel = process.connect().await?;
+    let mut connection = process.connect()?;
     let listening = start.elapsed();
-    load(&channel, &request(1), 1, 1).await?;
+    load(&mut connection, &request(1), 1, 1)?;
     let acked = start.elapsed();
     let memory = process.peak_memory()? as f64 / f64::from(1 << 20);
     Ok([listening.as_secs_f64() * 1e3, acked.as_secs_f64() * 1e3, memory])

@@ -1,7 +1,7 @@
 //! The generator: the same request again and again, and how long each was waited for.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,11 +9,13 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
-use tonic::transport::Channel;
 
-use crate::raw::RawCodec;
+use super::http2::{Connection, Ended, framed};
 
 pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+/// `grpc-status`, of those that say: try again.
+const UNAVAILABLE: u32 = 14;
+const RESOURCE_EXHAUSTED: u32 = 8;
 /// How long a body of the workload is.
 const BODY: usize = 250;
 
@@ -24,49 +26,46 @@ pub(super) struct Loaded {
     pub(super) latencies: Vec<Duration>,
 }
 
+/// How long a request waits that was refused for now.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long nothing may come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Sends so many requests over one connection, `streams` at a time; each is sent until it is acknowledged.
-pub(super) async fn load(
-    channel: &Channel,
+pub(super) fn load(
+    connection: &mut Connection,
     request: &Bytes,
     requests: u64,
     streams: u64,
-) -> Result<Loaded, tonic::Status> {
-    let (start, left) = (Instant::now(), Arc::new(AtomicU64::new(requests)));
-    let mut sending = tokio::task::JoinSet::new();
-    for _ in 0..streams {
-        sending.spawn(stream(channel.clone(), request.clone(), Arc::clone(&left)));
-    }
-    let mut latencies = Vec::new();
-    while let Some(sent) = sending.join_next().await {
-        latencies.extend(sent.map_err(|e| tonic::Status::internal(e.to_string()))??);
+) -> Result<Loaded, Box<dyn Error>> {
+    let message = framed(request);
+    let (start, mut left) = (Instant::now(), requests);
+    // When each request was sent first.
+    let mut sent: BTreeMap<u32, Instant> = BTreeMap::new();
+    let mut refused: VecDeque<(Instant, Instant)> = VecDeque::new();
+    let (mut latencies, mut ended) = (Vec::new(), Vec::new());
+    while (latencies.len() as u64) < requests {
+        while left > 0 && ((sent.len() + refused.len()) as u64) < streams {
+            left -= 1;
+            sent.insert(connection.call(&message), Instant::now());
+        }
+        while let Some((first, _)) = refused.front().filter(|(_, due)| *due <= Instant::now()).copied() {
+            refused.pop_front();
+            sent.insert(connection.call(&message), first);
+        }
+        connection.go_on(if refused.is_empty() { PATIENCE } else { PAUSE }, &mut ended)?;
+        for Ended { stream, status } in ended.drain(..) {
+            let first = sent.remove(&stream).ok_or("an answer that nobody asked for")?;
+            match status {
+                0 => latencies.push(first.elapsed()),
+                UNAVAILABLE | RESOURCE_EXHAUSTED => refused.push_back((first, Instant::now() + PAUSE)),
+                other => return Err(format!("refused with status {other}").into()),
+            }
+        }
     }
     let took = start.elapsed();
     latencies.sort_unstable();
     Ok(Loaded { took, latencies })
-}
-
-async fn stream(channel: Channel, request: Bytes, left: Arc<AtomicU64>) -> Result<Vec<Duration>, tonic::Status> {
-    let mut client = tonic::client::Grpc::new(channel);
-    let mut latencies = Vec::new();
-    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-        let start = Instant::now();
-        while !send(&mut client, &request).await? {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        latencies.push(start.elapsed());
-    }
-    Ok(latencies)
-}
-
-/// False when it is to be sent again.
-async fn send(client: &mut tonic::client::Grpc<Channel>, request: &Bytes) -> Result<bool, tonic::Status> {
-    client.ready().await.map_err(|e| tonic::Status::unavailable(e.to_string()))?;
-    let path = http::uri::PathAndQuery::from_static(EXPORT);
-    match client.unary(tonic::Request::new(request.clone()), path, RawCodec).await {
-        Ok(_) => Ok(true),
-        Err(status) if matches!(status.code(), tonic::Code::Unavailable | tonic::Code::ResourceExhausted) => Ok(false),
-        Err(status) => Err(status),
-    }
 }
 
 /// A request of `batch` records as an application writes them: a body of 250 bytes, six attributes, ids.

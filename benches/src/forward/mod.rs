@@ -1,6 +1,7 @@
 //! OTLP gRPC in, queue, OTLP gRPC out: tidegate, always with `durability: sync`, beside the OpenTelemetry Collector
 //! with its queue in memory and on disk. The real binaries; generator and sink are in this process.
 
+mod http2;
 mod listen;
 mod load;
 mod process;
@@ -84,7 +85,6 @@ pub(crate) fn run(dir: &Path, args: &Args) -> Result<(), Box<dyn Error>> {
 }
 
 fn throughput(dir: &Path, args: &Throughput) -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     for &batch in &args.batches {
         let work = work(args, batch);
         println!(
@@ -99,7 +99,7 @@ fn throughput(dir: &Path, args: &Throughput) -> Result<(), Box<dyn Error>> {
         let mut figures: Vec<Vec<Figures>> = subjects.iter().map(|_| Vec::new()).collect();
         for _ in 0..args.turns {
             for (subject, figures) in subjects.iter().zip(&mut figures) {
-                figures.push(runtime.block_on(turn::measure(dir, subject, &work))?);
+                figures.push(turn::measure(dir, subject, &work)?);
             }
         }
         print(&subjects, &figures);

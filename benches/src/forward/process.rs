@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Channel, Endpoint};
-
+use super::http2::Connection;
+use super::load::EXPORT;
 use super::subject::{Out, Subject};
 
 /// A running subject; killed when dropped.
@@ -32,20 +32,20 @@ impl Process {
     }
 
     /// As soon as it listens.
-    pub(super) async fn connect(&mut self) -> Result<Channel, Box<dyn Error>> {
-        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", self.port))?;
+    pub(super) fn connect(&mut self) -> Result<Connection, Box<dyn Error>> {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         let start = Instant::now();
         loop {
-            match endpoint.connect().await {
-                Ok(channel) => return Ok(channel),
+            match Connection::open(address, EXPORT) {
+                Ok(connection) => return Ok(connection),
                 Err(error) => {
                     if let Some(status) = self.child.try_wait()? {
                         return Err(format!("it ended: {status}").into());
                     }
                     if start.elapsed() > Duration::from_secs(30) {
-                        return Err(error.into());
+                        return Err(error);
                     }
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             }
         }

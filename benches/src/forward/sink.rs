@@ -47,8 +47,8 @@ pub(super) struct Sink {
 }
 
 /// An address on which nobody listens.
-pub(super) async fn address() -> std::io::Result<SocketAddr> {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()
+pub(super) fn address() -> std::io::Result<SocketAddr> {
+    std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 impl Sink {
@@ -85,14 +85,14 @@ impl Sink {
     }
 
     /// Waits until so many records arrived. Answers how long that took since the first did.
-    pub(super) async fn wait_for(&self, records: u64, limit: Duration) -> Result<Duration, String> {
+    pub(super) fn wait_for(&self, records: u64, limit: Duration) -> Result<Duration, String> {
         let start = Instant::now();
         while self.arrived.records.load(Ordering::Relaxed) < records {
             if start.elapsed() > limit {
                 let arrived = self.arrived.records.load(Ordering::Relaxed);
                 return Err(format!("only {arrived} of {records} records arrived within {limit:?}"));
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(self.arrived.first().map_or(Duration::ZERO, |first| first.elapsed()))
     }

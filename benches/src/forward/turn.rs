@@ -78,45 +78,45 @@ pub(super) const ROWS: [Row; 10] = [
     row("peak memory, MiB", |f| f.peak_memory, false, 0),
 ];
 
-pub(super) async fn measure(dir: &Path, subject: &Subject, work: &Work) -> Result<Figures, Box<dyn Error>> {
+pub(super) fn measure(dir: &Path, subject: &Subject, work: &Work) -> Result<Figures, Box<dyn Error>> {
     let dir = tempfile::tempdir_in(dir)?;
     let named = |e: Box<dyn Error>| -> Box<dyn Error> {
         let messages = std::fs::read_to_string(dir.path().join("messages")).unwrap_or_default();
         format!("{}: {e}\n{messages}", subject.name()).into()
     };
-    phases(dir.path(), subject, work).await.map_err(named)
+    phases(dir.path(), subject, work).map_err(named)
 }
 
-async fn phases(dir: &Path, subject: &Subject, work: &Work) -> Result<Figures, Box<dyn Error>> {
+fn phases(dir: &Path, subject: &Subject, work: &Work) -> Result<Figures, Box<dyn Error>> {
     let (records, requests) = (work.records as f64, work.records / work.batch);
-    let address = sink::address().await?;
+    let address = sink::address()?;
     let backend = Sink::start(address)?;
     let mut process = Process::start(subject, dir, address, work.out)?;
-    let channel = process.connect().await?;
+    let mut connection = process.connect()?;
 
     if work.warm_up > 0 {
-        load(&channel, &load::request(WARM_UP_BATCH), work.warm_up / WARM_UP_BATCH, 8).await?;
-        backend.wait_for(work.warm_up, LIMIT).await?;
+        load(&mut connection, &load::request(WARM_UP_BATCH), work.warm_up / WARM_UP_BATCH, 8)?;
+        backend.wait_for(work.warm_up, LIMIT)?;
         backend.begin();
         process.forget_peak_memory()?;
     }
 
     let cpu = process.cpu_seconds()?;
-    let up = load(&channel, &work.request, requests, work.streams).await?;
-    let up_took = backend.wait_for(work.records, LIMIT).await?;
+    let up = load(&mut connection, &work.request, requests, work.streams)?;
+    let up_took = backend.wait_for(work.records, LIMIT)?;
     let up_cpu = process.cpu_seconds()? - cpu;
 
     drop(backend);
     device::settle(dir)?;
     let (cpu, sectors) = (process.cpu_seconds()?, device::sectors_written(dir)?);
-    let down = load(&channel, &work.request, requests, work.streams).await?;
+    let down = load(&mut connection, &work.request, requests, work.streams)?;
     let down_cpu = process.cpu_seconds()? - cpu;
     device::settle(dir)?;
     let written = (device::sectors_written(dir)? - sectors) * 512;
 
     let cpu = process.cpu_seconds()?;
     let backend = Sink::start(address)?;
-    let drain_took = backend.wait_for(work.records, LIMIT).await?;
+    let drain_took = backend.wait_for(work.records, LIMIT)?;
     let drain_cpu = process.cpu_seconds()? - cpu;
 
     let quantile = |q: f64| {
