@@ -127,6 +127,7 @@ impl Service {
             return Ok(());
         }
         let started = Instant::now();
+        say("reloading");
         if let Some(agent) = running.agent.take() {
             agent.pause(started + self.shutdown_timeout).await;
         }

@@ -1,6 +1,7 @@
 //! Taking a port, and saying who has it when it cannot be had.
 
 mod holder;
+mod ports;
 pub mod tls;
 pub mod unix;
 
@@ -8,6 +9,7 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV6, TcpListener};
 
 pub use holder::{Holder, holder};
+pub use ports::{Ports, SocketFile, UnixSocket};
 
 /// Connections that wait to be accepted, as many as the standard library lets wait.
 const BACKLOG: i32 = 128;
@@ -68,30 +70,6 @@ fn free_beside(endpoint: SocketAddr) -> SocketAddr {
     let above = endpoint.port().checked_add(10_000).into_iter();
     let ports = above.chain([0]).map(|port| SocketAddr::new(endpoint.ip(), port));
     ports.filter_map(|other| TcpListener::bind(other).ok()?.local_addr().ok()).next().unwrap_or(endpoint)
-}
-
-/// Listens on `endpoint`, which the configuration names at `key`. Connections wait until somebody accepts them.
-///
-/// # Errors
-/// [`BindError`], which names the port, its holder where known, and the `--set` that moves it.
-pub fn listen(endpoint: SocketAddr, key: &str) -> Result<TcpListener, BindError> {
-    listen_as(endpoint, key, |endpoint| endpoint.to_string())
-}
-
-/// As [`listen`], for IPv6 alone: at `[::]` too, where [`listen`] takes IPv4 as well.
-///
-/// # Errors
-/// As [`listen`].
-pub fn listen_v6(endpoint: SocketAddrV6, key: &str) -> Result<TcpListener, BindError> {
-    ready(bind_v6(endpoint), endpoint.into(), key, |endpoint| endpoint.to_string())
-}
-
-/// As [`listen`], for a setting that is not typed as `address:port`.
-///
-/// # Errors
-/// As [`listen`].
-pub fn listen_as(endpoint: SocketAddr, key: &str, typed: Typed) -> Result<TcpListener, BindError> {
-    ready(TcpListener::bind(endpoint), endpoint, key, typed)
 }
 
 fn ready(

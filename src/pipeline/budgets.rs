@@ -38,6 +38,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::listen::Ports;
     use crate::otlp::Signal;
     use crate::receivers::Intake;
     use crate::receivers::otlp::{Endpoint, HttpSettings, Limits, Settings, bind};
@@ -58,7 +59,9 @@ mod tests {
 
     /// A receiver with this budget.
     fn serve(budgets: &Budgets, log: &Log) -> SocketAddr {
-        let bound = bind("otlp", &settings(BYTES)).unwrap().sharing(budgets.for_receiver(&Id::new("otlp", "")));
+        let bound = bind("otlp", &settings(BYTES), &mut Ports::default())
+            .unwrap()
+            .sharing(budgets.for_receiver(&Id::new("otlp", "")));
         let (address, intake) = (bound.http_addr().unwrap(), Intake::new(vec![(Signal::Logs, log.clone())]));
         tokio::spawn(bound.serve(intake.waiting_at(|_| true), std::future::pending()));
         address

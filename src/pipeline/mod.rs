@@ -25,7 +25,7 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Id, Pipeline, SELF_LOG};
-use crate::listen::BindError;
+use crate::listen::{BindError, Ports};
 use crate::receivers::Intake;
 use crate::receivers::otlp;
 use crate::spool::{self, Log, Spool};
@@ -80,6 +80,7 @@ pub struct Kept {
     budgets: Budgets,
     /// Of those who send.
     passwords: otlp::RememberedPasswords,
+    ports: Ports,
 }
 
 impl Kept {
@@ -118,8 +119,9 @@ impl Agent {
     pub async fn start(config: &Config, spool: &Spool, kept: &mut Kept) -> Result<Self, StartError> {
         // Ports first: an agent that cannot listen must not have moved a cursor.
         let budgets = Budgets::of(&config.receivers, &kept.budgets);
-        let bound = receivers::bind(config, &budgets, &kept.passwords)?;
-        let listeners = observe::bind(config)?;
+        kept.ports.begin();
+        let bound = receivers::bind(config, &budgets, &kept.passwords, &mut kept.ports)?;
+        let listeners = observe::bind(config, &mut kept.ports)?;
         let logs = open_logs(config, spool)?;
         let own = losses::open(spool, &config.spool.log)?;
         let unopened = spool.open_retired()?;
@@ -136,6 +138,7 @@ impl Agent {
         tokio::task::block_in_place(|| kept.kernel.turn_to(config, &intakes))?;
         facts.extend(kept.kernel.facts(config).into_iter().chain(others));
         let receivers = Receivers::start(bound, &intakes);
+        kept.ports.settle();
         kept.budgets = budgets;
         kept.intakes = intakes;
         kept.statuses = drains.iter().map(Drain::status_by_cursor).collect();
@@ -152,28 +155,33 @@ impl Agent {
         &self.facts
     }
 
-    /// Stops all but what is kept, by `deadline` at the latest. The spool stays open.
+    /// Stops all but what is kept, by `deadline` at the latest. Requests are taken until the rest has stopped; those in
+    /// flight then go on beside what is started next. The spool stays open.
     pub async fn pause(self, deadline: Instant) {
-        self.end(None, deadline).await;
+        self.control.stop(deadline).await;
+        stop_telling(self.stop_telling, self.teller).await;
+        drains::stop(self.drains, deadline).await;
+        self.observers.stop().await;
+        self.receivers.hand_over(deadline).await;
     }
 
     /// Stops in the order of the flow, by `deadline` at the latest. The spool stays open.
-    pub async fn stop(self, kept: Kept, deadline: Instant) {
-        self.end(Some(kept), deadline).await;
-    }
-
-    async fn end(self, kept: Option<Kept>, deadline: Instant) {
+    pub async fn stop(self, mut kept: Kept, deadline: Instant) {
+        // Who comes now is refused at once.
+        kept.ports = Ports::default();
         self.control.stop(deadline).await;
         self.receivers.stop(deadline).await;
-        if let Some(kept) = kept {
-            kept.stop().await;
-        }
-        self.stop_telling.now();
-        if let Err(error) = self.teller.await {
-            tracing::error!(%error, "the teller of losses ended badly");
-        }
+        kept.stop().await;
+        stop_telling(self.stop_telling, self.teller).await;
         drains::stop(self.drains, deadline).await;
         self.observers.stop().await;
+    }
+}
+
+async fn stop_telling(stop: Stop, teller: JoinHandle<()>) {
+    stop.now();
+    if let Err(error) = teller.await {
+        tracing::error!(%error, "the teller of losses ended badly");
     }
 }
 

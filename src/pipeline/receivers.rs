@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::Stop;
 use super::budgets::Budgets;
 use crate::config::{Config, Id, Receiver};
+use crate::listen::Ports;
 use crate::receivers::{Intake, otlp};
 
 /// Binds the ports of every `otlp` receiver.
@@ -15,11 +17,12 @@ pub(super) fn bind(
     config: &Config,
     budgets: &Budgets,
     passwords: &otlp::RememberedPasswords,
+    ports: &mut Ports,
 ) -> Result<BTreeMap<Id, otlp::Bound>, otlp::ListenError> {
     let mut bound = BTreeMap::new();
     for (id, receiver) in &config.receivers {
         if let Receiver::Otlp(settings) = receiver {
-            let one = otlp::bind(&id.to_string(), settings)?;
+            let one = otlp::bind(&id.to_string(), settings, ports)?;
             bound.insert(id.clone(), one.sharing(budgets.for_receiver(id)).remembering(passwords));
         }
     }
@@ -36,6 +39,8 @@ pub(super) fn facts(bound: &BTreeMap<Id, otlp::Bound>) -> Vec<String> {
 pub(super) struct Receivers {
     stop: Stop,
     servers: JoinSet<()>,
+    /// Has its other side as long as one of them accepts connections.
+    accepting: mpsc::Receiver<()>,
     /// To end them with what they have in flight.
     ends: Vec<AbortHandle>,
 }
@@ -43,10 +48,11 @@ pub(super) struct Receivers {
 impl Receivers {
     pub(super) fn start(bound: BTreeMap<Id, otlp::Bound>, intakes: &BTreeMap<Id, Intake>) -> Self {
         let (stop, mut servers, mut ends) = (Stop::new(), JoinSet::new(), Vec::new());
+        let (accepts, accepting) = mpsc::channel(1);
         for (id, bound) in bound {
             if let Some(intake) = intakes.get(&id) {
                 // On a task of its own, so that a panic is told when it happens.
-                let server = tokio::spawn(bound.serve(intake.clone(), stop.requested()));
+                let server = tokio::spawn(bound.telling(accepts.clone()).serve(intake.clone(), stop.requested()));
                 ends.push(server.abort_handle());
                 servers.spawn(async move {
                     match server.await {
@@ -58,7 +64,15 @@ impl Receivers {
                 });
             }
         }
-        Self { stop, servers, ends }
+        Self { stop, servers, accepting, ends }
+    }
+
+    /// Stops accepting, and lets the requests in flight go on beside what comes next, by `deadline` at the latest.
+    pub(super) async fn hand_over(mut self, deadline: Instant) {
+        self.stop.now();
+        // Its port may be wanted at another address.
+        while self.accepting.recv().await.is_some() {}
+        tokio::spawn(self.stop(deadline));
     }
 
     /// Stops accepting and waits for the requests in flight.
@@ -95,7 +109,8 @@ mod tests {
         let spool = Spool::open(directory.path(), Options::default()).unwrap();
         let http =
             HttpSettings { endpoint: Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), ..Default::default() };
-        let bound = otlp::bind("otlp", &Settings { http: Some(http), ..Settings::default() }).unwrap();
+        let bound =
+            otlp::bind("otlp", &Settings { http: Some(http), ..Settings::default() }, &mut Ports::default()).unwrap();
         let (address, id) = (bound.http_addr().unwrap(), Id::new("otlp", ""));
         let intake = Intake::new(vec![(Signal::Logs, spool.log("logs").unwrap())]);
         let receivers = Receivers::start(BTreeMap::from([(id.clone(), bound)]), &BTreeMap::from([(id, intake)]));

@@ -1,5 +1,6 @@
 //! SIGHUP.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -231,4 +232,53 @@ fn what_an_exporter_that_is_gone_had_pending_is_told() {
     backend.wait_for(&bodies("left", 3));
     let said = running.agent.stderr();
     assert!(said.contains("otlp/gone") && said.contains("3 records"), "{said}");
+}
+
+/// Every port was shut for as long as a request or a backend took, 5 s at most.
+#[test]
+fn nobody_is_refused_while_a_stalled_client_or_backend_holds_up_a_reload() {
+    for mood in [Mood::Take, Mood::Silent] {
+        let stage = Stage::new();
+        let backend = Backend::start(mood.clone());
+        let running = stage.start(&[("otlp", to(backend.address))]);
+        send(running.grpc, &["before"]);
+        backend.wait_for_request();
+        let body = request(&["stalled"]).encode_to_vec();
+        let head = format!(
+            "POST /v1/logs HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/x-protobuf\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stalled = http::connect(running.http);
+        stalled.write_all(&[head.as_bytes(), &body[..1]].concat()).unwrap();
+        // It is in the hands of the receiver.
+        assert_eq!(http::get(running.health, "/").status, 200);
+
+        let (grpc, over_http, health, metrics) = (running.grpc, running.http, running.health, running.metrics);
+        running.agent.signal(Signal::HUP);
+        let mut asked = 0;
+        let until = std::time::Instant::now() + PATIENCE;
+        while !running.agent.stderr().contains("reloaded in ") {
+            assert!(std::time::Instant::now() < until, "{}", running.agent.stderr());
+            // Each of them connects anew, and is answered. A server that goes may tell so before the request is there,
+            // and then the client sends it again.
+            let sent = Client::of(grpc).send(&[format!("meanwhile {asked}")]);
+            assert!(sent.is_ok() || format!("{sent:?}").contains("GoAway"), "{sent:?}");
+            assert_eq!(http::request(over_http, "GET", "/nothing", "", b"").status, 404);
+            assert_eq!((http::get(health, "/").status, http::get(metrics, "/metrics").status), (200, 200));
+            asked += 1;
+        }
+        stalled.write_all(&body[1..]).unwrap();
+        let mut answer = String::new();
+        stalled.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let now = Running::listening(running.agent);
+        assert_eq!((now.grpc, now.http, now.health, now.metrics), (grpc, over_http, health, metrics));
+        send(now.grpc, &["after"]);
+        backend.set(Mood::Take);
+        backend.wait_for(&["stalled", "after"]);
+        let said = now.agent.stderr();
+        let took = said.split("reloaded in ").nth(1).unwrap().split(' ').next().unwrap();
+        assert!(matches!(mood, Mood::Silent) || took.parse::<u64>().unwrap() < 2000, "{took} ms");
+    }
 }

@@ -160,16 +160,17 @@ fn a_termination_during_a_reload_is_not_forgotten() {
     assert_eq!(status.code(), Some(0), "{said}");
 }
 
-/// An agent whose reload waits for a request that does not end.
-fn stuck_in_a_reload(stage: &Stage, timeout: &str) -> (Running, TcpStream) {
-    stage.write("agent.yaml", config(&[("otlp", to(nobody()))]));
+/// An agent whose reload waits for a backend that does not answer.
+fn stuck_in_a_reload(stage: &Stage, timeout: &str) -> (Running, Backend) {
+    let backend = Backend::start(Mood::Silent);
+    stage.write("agent.yaml", config(&[("otlp", to(backend.address))]));
     let agent = Agent::spawn(stage.run_command().args(["--shutdown-timeout", timeout]));
     let running = Running::ready(agent);
     send(running.grpc, &["kept"]);
-    let slow = slow_request(running.http);
+    backend.wait_for_request();
     running.agent.signal(Signal::HUP);
-    wait_until_closed(running.grpc);
-    (running, slow)
+    running.agent.wait_said("reloading", PATIENCE);
+    (running, backend)
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::config::{Config, Id};
 use crate::exporters::{State, Status};
 use crate::extensions::health_check::{self, Health};
 use crate::extensions::metrics as prometheus;
-use crate::listen::{self, BindError};
+use crate::listen::{BindError, Ports};
 use crate::otlp::Signal;
 use crate::receivers::Intake;
 use crate::spool::{Limit, Spool};
@@ -32,14 +32,14 @@ pub(super) struct Listeners {
 }
 
 /// Binds them.
-pub(super) fn bind(config: &Config) -> Result<Listeners, BindError> {
+pub(super) fn bind(config: &Config, ports: &mut Ports) -> Result<Listeners, BindError> {
     let mut listeners = Listeners { health: Vec::new(), metrics: Vec::new() };
     for settings in &config.health {
-        let listener = listen::listen(settings.endpoint, &settings.key)?;
+        let listener = ports.listen(settings.endpoint, &settings.key)?;
         listeners.health.push((listener, settings.clone()));
     }
     for address in &config.metrics {
-        let listener = listen::listen_as(*address, "service.telemetry.metrics.readers", |address| {
+        let listener = ports.listen_as(*address, "service.telemetry.metrics.readers", |address| {
             let (host, port) = (address.ip(), address.port());
             format!("[{{pull: {{exporter: {{prometheus: {{host: \"{host}\", port: {port}}}}}}}}}]")
         })?;

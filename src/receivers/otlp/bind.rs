@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::admission::Admission;
 use super::listener::Taken;
@@ -15,7 +15,7 @@ use super::settings::{Endpoint, Limits, Settings};
 use super::{grpc, http};
 use crate::auth::{self, ServerSettings};
 use crate::listen::tls::{Certificates, ServerTls};
-use crate::listen::{self, BindError};
+use crate::listen::{BindError, Ports};
 use crate::receivers::{Intake, Protocol};
 use crate::tls::TlsFileError;
 
@@ -71,6 +71,7 @@ pub struct Bound {
     http: Option<Port>,
     limits: Limits,
     admission: Admission,
+    accepting: Option<mpsc::Sender<()>>,
 }
 
 /// One protocol's socket.
@@ -87,20 +88,27 @@ struct Port {
 ///
 /// # Errors
 /// [`ListenError`], which names the port, its holder where known, and the `--set` that moves it.
-pub fn bind(id: &str, settings: &Settings) -> Result<Bound, ListenError> {
+pub fn bind(id: &str, settings: &Settings, ports: &mut Ports) -> Result<Bound, ListenError> {
     let Settings { grpc, http, limits } = settings;
     let grpc = grpc.as_ref().map(|grpc| {
         let size = (grpc.max_message_bytes, "protocols.grpc.max_recv_msg_size_mib");
         let (tls, auth) = (grpc.tls.as_ref(), grpc.auth.as_ref());
-        Plan { id, protocol: "grpc", endpoint: &grpc.endpoint, tls, offered: GRPC_PROTOCOLS, auth, size }.take()
+        Plan { id, protocol: "grpc", endpoint: &grpc.endpoint, tls, offered: GRPC_PROTOCOLS, auth, size }.take(ports)
     });
     let http = http.as_ref().map(|http| {
         let size = (http.max_body_bytes, "protocols.http.max_request_body_size");
         let (tls, auth) = (http.tls.as_ref(), http.auth.as_ref());
-        Plan { id, protocol: "http", endpoint: &http.endpoint, tls, offered: HTTP_PROTOCOLS, auth, size }.take()
+        Plan { id, protocol: "http", endpoint: &http.endpoint, tls, offered: HTTP_PROTOCOLS, auth, size }.take(ports)
     });
     let admission = limits.max_in_flight_bytes.map(Admission::new).unwrap_or_default();
-    Ok(Bound { id: id.into(), grpc: grpc.transpose()?, http: http.transpose()?, limits: limits.clone(), admission })
+    Ok(Bound {
+        id: id.into(),
+        grpc: grpc.transpose()?,
+        http: http.transpose()?,
+        limits: limits.clone(),
+        admission,
+        accepting: None,
+    })
 }
 
 /// How a protocol is to listen.
@@ -115,7 +123,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    fn take(self) -> Result<Port, ListenError> {
+    fn take(self, ports: &mut Ports) -> Result<Port, ListenError> {
         let Self { id, protocol, endpoint, tls, offered, auth, size } = self;
         let receiver = || id.to_owned();
         let tls = tls.map(|tls| Certificates::read(tls.clone(), offered)).transpose();
@@ -124,14 +132,13 @@ impl Plan<'_> {
         let auth = auth.map_err(|reason| ListenError::Auth { receiver: receiver(), protocol, reason })?;
         let key = format!("receivers.{id}.protocols.{protocol}.endpoint");
         let taken = match endpoint {
-            Endpoint::Tcp(address) => Taken::Tcp(listen::listen(*address, &key)?),
-            Endpoint::Tcp6(address) => Taken::Tcp(listen::listen_v6(*address, &key)?),
-            Endpoint::Unix(path, mode) => Taken::unix(path, *mode).map_err(|error| ListenError::Socket {
-                receiver: receiver(),
-                protocol,
-                path: path.clone(),
-                error,
-            })?,
+            Endpoint::Tcp(address) => Taken::Tcp(ports.listen(*address, &key)?),
+            Endpoint::Tcp6(address) => Taken::Tcp(ports.listen_v6(*address, &key)?),
+            Endpoint::Unix(path, mode) => {
+                let socket = ports.unix(path, *mode);
+                let failed = |error| ListenError::Socket { receiver: receiver(), protocol, path: path.clone(), error };
+                Taken::Unix(socket.map_err(failed)?)
+            }
         };
         Ok(Port { taken, tls, auth, size })
     }
@@ -153,6 +160,12 @@ impl Bound {
             Some(Port { auth, ..port })
         });
         Self { grpc, http, ..self }
+    }
+
+    /// Holds `accepting` until it accepts no more connections.
+    #[must_use]
+    pub fn telling(self, accepting: mpsc::Sender<()>) -> Self {
+        Self { accepting: Some(accepting), ..self }
     }
 
     /// Where gRPC listens; the port is the real one where 0 was asked for. None of a socket in the file system.
@@ -185,17 +198,18 @@ impl Bound {
     /// # Errors
     /// When the sockets cannot be handed to the runtime.
     pub async fn serve(self, intake: Intake, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { id, grpc, http, limits, admission } = self;
+        let Self { id, grpc, http, limits, admission, accepting } = self;
         let (stop, stopped) = watch::channel(());
         let served = |port: Port, protocol| {
             let Port { taken, tls, auth, size: (limit, limit_key) } = port;
             let (intake, admission, auth) = (intake.via(protocol), admission.clone(), auth.map(Arc::new));
             let (id, limits) = (Arc::clone(&id), limits.clone());
-            let server = Server { listener: taken.serve()?, tls, limits: limits.clone() };
+            let server = Server { listener: taken.serve()?, tls, limits: limits.clone(), accepting: accepting.clone() };
             Ok::<_, io::Error>((Receive { id, protocol, intake, admission, auth, limits, limit, limit_key }, server))
         };
         let grpc = grpc.map(|port| served(port, Protocol::Grpc)).transpose()?;
         let http = http.map(|port| served(port, Protocol::Http)).transpose()?;
+        drop(accepting);
         let grpc = async {
             let Some((receive, server)) = grpc else { return };
             let handler = move |request, in_flight| {

@@ -2,35 +2,28 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::listen::{self, unix::SocketMode};
+use crate::listen::{SocketFile, UnixSocket};
 
 /// A socket that is taken, but not yet served.
 #[derive(Debug)]
 pub(super) enum Taken {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, SocketFile),
+    Unix(UnixSocket),
 }
 
 impl Taken {
-    /// A socket in the file system. One that nobody answers at is replaced.
-    pub(super) fn unix(path: &Path, mode: SocketMode) -> io::Result<Self> {
-        listen::unix::is_free(path)?;
-        let listener = listen::unix::listen(path, mode)?;
-        Ok(Self::Unix(listener, SocketFile { path: path.to_owned(), identity: listen::unix::identity(path) }))
-    }
-
     /// The port; none of a socket in the file system.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(..) => None,
+            Self::Unix(_) => None,
         }
     }
 
@@ -38,38 +31,22 @@ impl Taken {
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Tcp(listener) => listener.local_addr().map_or_else(|error| error.to_string(), |a| a.to_string()),
-            Self::Unix(_, file) => format!("unix:{}", file.path.display()),
+            Self::Unix(socket) => format!("unix:{}", socket.file.path().display()),
         }
     }
 
     pub(super) fn serve(self) -> io::Result<Listener> {
         Ok(match self {
             Self::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
-            Self::Unix(listener, file) => Listener::Unix(UnixListener::from_std(listener)?, file),
+            Self::Unix(UnixSocket { listener, file }) => Listener::Unix(UnixListener::from_std(listener)?, file),
         })
-    }
-}
-
-/// The name of a socket in the file system: it goes with the socket.
-#[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    /// Which file it is: another process may have put its own there since.
-    identity: Option<(u64, u64)>,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.identity.is_some() && listen::unix::identity(&self.path) == self.identity {
-            listen::unix::remove(&self.path);
-        }
     }
 }
 
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, #[expect(dead_code, reason = "it goes with the socket")] SocketFile),
+    Unix(UnixListener, #[expect(dead_code, reason = "it goes with the socket")] Arc<SocketFile>),
 }
 
 impl Listener {

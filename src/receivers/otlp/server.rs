@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -46,6 +46,8 @@ pub(super) struct Server {
     pub(super) listener: Listener,
     pub(super) tls: Option<Certificates>,
     pub(super) limits: Limits,
+    /// Held until no more connections are accepted.
+    pub(super) accepting: Option<mpsc::Sender<()>>,
 }
 
 impl Server {
@@ -55,7 +57,7 @@ impl Server {
         H: Fn(Request<Incoming>, InFlight) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Reply>> + Send + 'static,
     {
-        let Self { listener, tls, limits } = self;
+        let Self { listener, tls, limits, accepting } = self;
         let (stopping, stopped) = watch::channel(());
         let terms = Terms { builder: builder(&limits), limits, stopped };
         let places = Places::new(terms.limits.max_connections);
@@ -75,7 +77,7 @@ impl Server {
                 Some(_) = connections.join_next() => {}
             }
         }
-        drop((listener, stopping));
+        drop((listener, accepting, stopping));
         while connections.join_next().await.is_some() {}
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prost::Message;
 
 use super::lab::{Answer, Lab, PROTOBUF, logs};
+use crate::listen::Ports;
 use crate::receivers::otlp::{Endpoint, GrpcSettings, ListenError, Settings, bind};
 
 #[tokio::test]
@@ -43,7 +44,9 @@ async fn a_port_in_use_names_its_holder_and_the_way_out() {
     let lab = Lab::new();
     let grpc = GrpcSettings { endpoint: Endpoint::Tcp(lab.grpc), ..GrpcSettings::default() };
     let settings = Settings { grpc: Some(grpc), ..Settings::default() };
-    let ListenError::Bind(error) = bind("otlp/second", &settings).unwrap_err() else { panic!("not the port") };
+    let ListenError::Bind(error) = bind("otlp/second", &settings, &mut Ports::default()).unwrap_err() else {
+        panic!("not the port")
+    };
     let error = format!("{error}; {}", error.help());
     assert!(error.contains(&format!("port {}", lab.grpc.port())), "{error}");
     assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");

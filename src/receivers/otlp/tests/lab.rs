@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::auth::ServerSettings;
+use crate::listen::Ports;
 use crate::listen::tls::ServerTls;
 use crate::otlp::Signal;
 use crate::receivers::Intake;
@@ -83,7 +84,7 @@ impl Lab {
         let spool = Spool::open(directory.path(), Options::default()).unwrap();
         let log = |signal: &Signal| (*signal, spool.log_with(signal.name(), options.clone()).unwrap());
         let intake = Intake::new(signals.iter().map(log).collect());
-        let bound = bind("otlp", &settings).unwrap().sharing(admission);
+        let bound = bind("otlp", &settings, &mut Ports::default()).unwrap().sharing(admission);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let (grpc, http) = (bound.grpc_addr().unwrap_or(nowhere), bound.http_addr().unwrap_or(nowhere));
         let (stop, stopped) = oneshot::channel::<()>();

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsSe
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint as To, Identity};
 
 use super::lab::{Lab, any_port, logs};
+use crate::listen::Ports;
 use crate::listen::tls::ServerTls;
 use crate::listen::unix::SocketMode;
 use crate::otlp::Signal;
@@ -119,7 +120,9 @@ async fn the_versions_of_tls_are_those_that_are_set() {
 fn certificates_that_cannot_be_used_are_told_at_the_start() {
     let with = |tls: ServerTls| {
         let grpc = GrpcSettings { tls: Some(tls), ..any_port().grpc.unwrap() };
-        bind("otlp/a", &Settings { grpc: Some(grpc), ..Settings::default() }).unwrap_err().to_string()
+        bind("otlp/a", &Settings { grpc: Some(grpc), ..Settings::default() }, &mut Ports::default())
+            .unwrap_err()
+            .to_string()
     };
     let error = with(ServerTls { cert_file: "/nonexistent".into(), ..tls(None) });
     assert!(error.starts_with("receiver otlp/a: protocols.grpc.tls.cert_file /nonexistent: "), "{error}");
@@ -141,12 +144,14 @@ async fn a_socket_in_the_file_system_is_served_and_goes_with_the_receiver() {
     let lab = Lab::with_settings(&[Signal::Logs], Options::default().log, Admission::default(), settings.clone());
     let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o660);
-    let error = bind("otlp", &settings).unwrap_err().to_string();
+    let error = bind("otlp", &settings, &mut Ports::default()).unwrap_err().to_string();
     assert!(error.contains("another process listens there"), "{error}");
     let file = directory.path().join("a-file");
     std::fs::write(&file, "kept").unwrap();
     let grpc = GrpcSettings { endpoint: Endpoint::Unix(file.clone(), SocketMode::User), ..GrpcSettings::default() };
-    let error = bind("otlp", &Settings { grpc: Some(grpc), ..Settings::default() }).unwrap_err().to_string();
+    let error = bind("otlp", &Settings { grpc: Some(grpc), ..Settings::default() }, &mut Ports::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("no socket") && std::fs::read(&file).unwrap() == b"kept", "{error}");
     let to = format!("unix:{}", path.display());
     LogsServiceClient::connect(to).await.unwrap().export(logs(2, "a")).await.unwrap();
