@@ -28,6 +28,8 @@ mod stamp;
 mod tls;
 #[cfg(feature = "agent")]
 mod turns;
+#[cfg(feature = "client")]
+mod url;
 
 #[cfg(feature = "agent")]
 pub mod cli;

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each with its own `Args` and `run`.
 
 mod components;
+mod descriptors;
 mod doctor;
 mod faults;
 mod memory;
@@ -8,6 +9,7 @@ mod messages;
 mod origin;
 mod output;
 mod run;
+mod service_manager;
 mod signals;
 mod sources;
 mod spool;

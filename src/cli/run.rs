@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::Globals;
 use super::messages::{self, Level};
 use super::output::{self, Failure, WARNING, say};
+use super::service_manager;
 use super::signals::{Signals, Told};
 use super::sources::{self, ConfigArgs};
+use super::{Globals, descriptors};
 use crate::config::{self, Config, DEFAULT_YAML, Pipeline, Sources};
 use crate::pipeline::{Agent, Kept, Kernel, StartError};
 use crate::spool::Spool;
@@ -43,6 +44,7 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode, Failure> {
         output::print_text(DEFAULT_YAML)?;
         return Ok(ExitCode::SUCCESS);
     }
+    descriptors::take_all();
     let sources = args.config.sources(globals);
     let config = sources::load(&sources)?;
     let level = messages::to_stderr(&config.messages);
@@ -96,15 +98,19 @@ impl Service {
         self.announce(&agent, &config);
         say("next: tidegate tail, tidegate doctor");
         say(&format!("ready in {} ms", started.elapsed().as_millis()));
+        service_manager::ready();
+        service_manager::keep_watchdog_quiet();
         let mut running = Running { config, agent: Some(agent), kept };
         let stopped = loop {
             match signals.next().await {
                 Told::Stop(asked) => break asked,
                 Told::Reload => {
+                    service_manager::reloading();
                     if let Err(failure) = self.reload(&mut running, &signals).await {
                         running.kept.stop().await;
                         return Err(failure);
                     }
+                    service_manager::ready();
                 }
             }
         };
@@ -162,6 +168,7 @@ impl Service {
     }
 
     async fn stop(&self, running: Running, asked: Instant) -> Result<ExitCode, Failure> {
+        service_manager::stopping();
         match running.agent {
             Some(agent) => agent.stop(running.kept, asked + self.shutdown_timeout).await,
             None => running.kept.stop().await,

@@ -2,6 +2,7 @@
 
 use super::fault::{Place, Snippet};
 use super::node::{Node, Value};
+use crate::url::without_secrets;
 
 /// Keys whose values are secrets, in lower case; a key that contains one of them counts.
 const SECRET_KEYS: [&str; 7] = ["header", "auth", "passw", "secret", "token", "api_key", "credential"];
@@ -65,9 +66,8 @@ impl SourceMap {
         match &node.value {
             Value::Null => {}
             Value::Scalar(scalar) => {
-                // A URL with a user in it has a password in it.
-                let has_user = scalar.text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
-                if inside_secret || has_user {
+                let has_secret = without_secrets(&scalar.text) != scalar.text;
+                if inside_secret || has_secret {
                     self.sources[node.at.source].secrets.push(node.at);
                 }
             }

@@ -7,6 +7,7 @@ use super::fault::Problem;
 use super::fields::nearest_or_all;
 use super::node::{Node, Scalar, Value};
 use super::source::{At, quote};
+use crate::url::without_secrets;
 
 pub(super) fn scalar<'n>(node: &'n Node, expected: &str) -> Result<&'n Scalar, Problem> {
     match &node.value {
@@ -19,7 +20,7 @@ pub(super) fn scalar<'n>(node: &'n Node, expected: &str) -> Result<&'n Scalar, P
 pub(super) fn shown(scalar: &Scalar) -> String {
     match &scalar.typed {
         Some(typed) => format!("the value of {}", quote(typed)),
-        None => quote(&scalar.text),
+        None => quote(&without_secrets(&scalar.text)),
     }
 }
 

@@ -25,6 +25,7 @@ mod overflow;
 mod peer_losses;
 mod ports;
 mod reload;
+mod service_manager;
 mod spool;
 mod start;
 mod stop;

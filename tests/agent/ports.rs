@@ -97,3 +97,33 @@ fn an_agent_that_cannot_have_a_port_leaves_the_directory_to_the_next() {
     drop(listener);
     stage.start_again();
 }
+
+/// They took each other's places, and half of all requests met a connection that was closed.
+#[test]
+fn four_hundred_clients_that_send_now_and_then_keep_their_connections() {
+    use std::io::{Read as _, Write as _};
+    let stage = Stage::new();
+    // As a shell starts it.
+    stage.configure(&[("otlp", to(nobody()))]);
+    let mut limited = std::process::Command::new("prlimit");
+    let run = stage.run_command();
+    limited.args(["--nofile=512:4096", "--"]).arg(run.get_program()).args(run.get_args()).env_clear();
+    limited.env("PATH", "/usr/bin:/bin").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+    let running = Running::ready(Agent::spawn(&mut limited));
+    let mut clients: Vec<_> = (0..400).map(|_| crate::http::connect(running.http)).collect();
+    for round in 0..3 {
+        for client in &mut clients {
+            client.write_all(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            assert_eq!(&answer, b"HTTP/1.1 404");
+            // The rest of it.
+            let mut rest = [0; 4096];
+            assert!(client.read(&mut rest).unwrap() > 0);
+        }
+        // Longer than who is at work is safe.
+        std::thread::park_timeout(std::time::Duration::from_millis(1100));
+    }
+    let said = running.agent.stderr();
+    assert!(!said.contains("every place"), "{said}");
+}

@@ -23,6 +23,7 @@ use super::connect::{Connector, USER_AGENT, causes, connect_timeout, headers, is
 use super::sink::{Request, SendError, Sent, Sink};
 use crate::auth;
 use crate::otlp::Signal;
+use crate::url::without_secrets;
 use answer::Answer;
 pub use settings::{Compression, Encoding, Endpoints, Settings};
 
@@ -134,7 +135,7 @@ impl Sink for OtlpHttp {
 
 /// A URL that requests can be sent to.
 fn parse(url: &str) -> Result<Uri, SetupError> {
-    let wrong = |reason: String| SetupError::Endpoint { endpoint: url.to_owned(), reason };
+    let wrong = |reason: String| SetupError::Endpoint { endpoint: without_secrets(url).into_owned(), reason };
     let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
     if uri.host().is_none_or(str::is_empty) || !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(wrong("no URL with http or https and a host".into()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::auth::{ClientSettings, Secret};
 use crate::exporters::{KeepAlive, Tls};
 use crate::otlp::Signal;
+use crate::url::without_secrets;
 
 /// The checked configuration of the exporter `otlphttp`.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +30,7 @@ pub struct Settings {
 }
 
 /// Where requests go, as URLs with `http` or `https`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Endpoints {
     /// `endpoint`: `/v1/` and the signal are added.
     pub base: Option<String>,
@@ -54,11 +55,22 @@ impl Endpoints {
     }
 }
 
+impl fmt::Debug for Endpoints {
+    /// Without queries, as [`fmt::Display`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { base, logs, traces, metrics } = self;
+        let shown = |url: &Option<String>| url.as_deref().map(|url| without_secrets(url).into_owned());
+        let [base, logs, traces, metrics] = [base, logs, traces, metrics].map(shown);
+        let mut shown = f.debug_struct("Endpoints");
+        shown.field("base", &base).field("logs", &logs).field("traces", &traces).field("metrics", &metrics).finish()
+    }
+}
+
 impl fmt::Display for Endpoints {
-    /// Where most goes.
+    /// Where most goes; a query may be a token, and is not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = [&self.base, &self.logs, &self.traces, &self.metrics];
-        f.write_str(all.into_iter().flatten().next().map_or("nowhere", String::as_str))
+        f.write_str(&all.into_iter().flatten().next().map_or("nowhere".into(), |url| without_secrets(url)))
     }
 }
 

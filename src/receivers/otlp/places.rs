@@ -2,7 +2,7 @@
 //! crowd of silent clients keeps nobody out, and more clients than there are places take turns.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -11,13 +11,18 @@ use super::idle::Activity;
 
 /// Who did something within this keeps his place, so that a storm of newcomers does not drive out clients at work.
 const SAFE: Duration = Duration::from_secs(1);
+/// How often it is told that somebody had to go.
+const TELL: Duration = Duration::from_secs(60);
 /// How often it is looked whether somebody has become idle.
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Places {
+    most: usize,
     free: Arc<Semaphore>,
     taken: Mutex<Vec<Weak<Activity>>>,
+    /// When it was told last that somebody was asked to go.
+    told: Mutex<Option<Instant>>,
 }
 
 /// A place, until dropped.
@@ -29,7 +34,7 @@ pub(super) struct Place {
 
 impl Places {
     pub(super) fn new(most: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(most)), taken: Mutex::default() }
+        Self { most, free: Arc::new(Semaphore::new(most)), taken: Mutex::default(), told: Mutex::default() }
     }
 
     /// Waits for a place.
@@ -60,6 +65,20 @@ impl Places {
         let longest = idle.min_by_key(|(since, _)| *since).filter(|(since, _)| since.elapsed() >= SAFE);
         if let Some((_, activity)) = longest {
             activity.ask_to_go();
+            self.tell();
+        }
+    }
+
+    /// Now and then: a client that comes again each time may be slow for it, and nobody else would know why.
+    fn tell(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TELL) {
+            *told = Some(Instant::now());
+            tracing::warn!(
+                max_connections = self.most,
+                "every place for a connection is taken: who was idle for the longest gives his to who comes; with more \
+                 clients than that, raise limits.max_connections of the receiver otlp"
+            );
         }
     }
 }

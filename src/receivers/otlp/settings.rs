@@ -76,8 +76,8 @@ pub struct Limits {
     /// `max_decompression_ratio`: how many times its size a body may inflate to, once that is above 64 KiB. Default
     /// 1,000: gzip cannot do more than 1,032.
     pub max_ratio: usize,
-    /// `max_connections` of each protocol; further ones wait in the kernel's queue. Default 256: two protocols and the
-    /// log's files stay below the usual limit of 1,024 open files.
+    /// `max_connections` of each protocol; one more takes the place of the one that was idle for the longest. Default
+    /// 1,024: a client that sends now and then keeps its own.
     pub max_connections: usize,
     /// `max_concurrent_streams`: calls at once on one connection. Default 128.
     pub max_streams: u32,
@@ -103,7 +103,7 @@ impl Default for Limits {
         Self {
             max_in_flight_bytes: None,
             max_ratio: 1_000,
-            max_connections: 256,
+            max_connections: 1024,
             max_streams: 128,
             max_header_bytes: 16 << 10,
             handshake_timeout: Duration::from_secs(10),
