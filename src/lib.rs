@@ -28,7 +28,7 @@ mod stamp;
 mod tls;
 #[cfg(feature = "agent")]
 mod turns;
-#[cfg(feature = "client")]
+#[cfg(feature = "agent")]
 mod url;
 
 #[cfg(feature = "agent")]

@@ -121,7 +121,8 @@ pub(super) fn backend(node: &Node) -> Result<Backend, Problem> {
     const EXPECTED: &str = "an endpoint as collector:4317";
     let scalar = scalar(node, EXPECTED)?;
     let text = scalar.text.trim();
-    let text = text.strip_prefix("dns:///").unwrap_or(text);
+    // How gRPC in Go finds the addresses of a name: here each connection asks the system's resolver.
+    let text = ["dns:///", "passthrough:///"].iter().find_map(|how| text.strip_prefix(how)).unwrap_or(text);
     let (tls, authority) = match text.split_once("://") {
         None => (None, text),
         Some(("http", rest)) => (Some(false), rest),

@@ -113,6 +113,16 @@ pub(super) fn one_of<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(&Node) -
     }
 }
 
+/// As [`one_of`], where the Collector takes upper and lower case for the same.
+pub(super) fn one_of_in_any_case<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(&Node) -> Result<T, Problem> {
+    move |node| {
+        let found = scalar(node, "a word").ok().and_then(|typed| {
+            choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(&typed.text)).map(|(_, value)| *value)
+        });
+        found.map_or_else(|| one_of(choices)(node), Ok)
+    }
+}
+
 /// A list of texts.
 pub(super) fn texts(node: &Node) -> Result<Vec<String>, Problem> {
     match &node.value {

@@ -11,7 +11,7 @@ use crate::config::checked::{Exporter, ExporterSettings, Pipeline};
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
 use crate::config::units::{duration, positive_duration, size};
-use crate::config::values::{boolean, integer, integer_u32, number, one_of, path};
+use crate::config::values::{boolean, integer, integer_u32, number, one_of, one_of_in_any_case, path};
 use crate::exporters::{debug, drain, file};
 use crate::otlp::Signal;
 use crate::spool::{Need, OnFull, Start};
@@ -80,14 +80,12 @@ fn retry(fields: &mut Fields<'_, '_, '_>, retry: &mut drain::RetrySettings) {
     fields.section("retry_on_failure", |fields| {
         fields.set("enabled", &mut retry.enabled, boolean);
         fields.set("initial_interval", &mut retry.initial_interval, positive_duration);
-        let max_given = fields.set("max_interval", &mut retry.max_interval, positive_duration);
+        fields.set("max_interval", &mut retry.max_interval, positive_duration);
         fields.set("multiplier", &mut retry.multiplier, number(1.0, 100.0));
         fields.set("randomization_factor", &mut retry.randomization_factor, number(0.0, 1.0));
         fields.set("max_elapsed_time", &mut retry.max_elapsed_time, duration);
-        if retry.max_interval < retry.initial_interval {
-            let key = if max_given { "max_interval" } else { "initial_interval" };
-            fields.fault(key, Problem::new("`max_interval` is shorter than `initial_interval`"));
-        }
+        // As in the Collector, no wait is longer.
+        retry.initial_interval = retry.initial_interval.min(retry.max_interval);
         if !retry.enabled {
             fields.note("enabled", "what fails once goes to the dead letters, and stays on disk");
         } else if retry.max_elapsed_time > Duration::ZERO {
@@ -147,7 +145,7 @@ fn debug(fields: &mut Fields<'_, '_, '_>) -> debug::Settings {
     use debug::Verbosity::{Basic, Detailed, Normal};
     let mut settings = debug::Settings::default();
     let choices = [("basic", Basic), ("normal", Normal), ("detailed", Detailed)];
-    fields.set("verbosity", &mut settings.verbosity, one_of(&choices));
+    fields.set("verbosity", &mut settings.verbosity, one_of_in_any_case(&choices));
     fields.told(&["sampling_initial", "sampling_thereafter"], "every record is printed");
     fields.told(&["use_internal_logger", "output_paths"], "it prints on standard output");
     fields.told(&["sending_queue"], "the log is the queue");

@@ -114,6 +114,9 @@ fn processor(kind: &str, fields: &mut Fields<'_, '_, '_>) {
             for key in ["min_gc_interval_when_soft_limited", "min_gc_interval_when_hard_limited"] {
                 fields.entry(key);
             }
+            for key in ["max_gc_interval_when_soft_limited", "max_gc_interval_when_hard_limited"] {
+                fields.entry(key);
+            }
             "memory is bounded by itself: what is not delivered waits on disk"
         }
     };

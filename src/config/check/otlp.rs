@@ -33,9 +33,10 @@ pub(super) fn grpc(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authent
         &["read_buffer_size", "write_buffer_size", "wait_for_ready", "balancer_name", "authority"],
         "the client sizes its connection itself",
     );
+    fields.told(&["user_agent"], "the client names itself");
     let keep_alive = fields.section("keepalive", |fields| {
         let mut keep_alive = KeepAlive::default();
-        fields.set("time", &mut keep_alive.interval, positive_duration);
+        keep_alive.interval = never_if_zero(fields.get("time", duration), keep_alive.interval);
         fields.set("timeout", &mut keep_alive.timeout, positive_duration);
         fields.set("permit_without_stream", &mut keep_alive.while_idle, boolean);
         keep_alive
@@ -78,15 +79,21 @@ pub(super) fn http(fields: &mut Fields<'_, '_, '_>, authenticators: &mut Authent
             "idle_conn_timeout",
             "disable_keep_alives",
             "force_attempt_http2",
+            "keepalive",
         ],
         "the client sizes its connections itself",
     );
     let mut keep_alive = KeepAlive::default();
-    // As in the Collector, 0 turns it off.
-    let idle = fields.get("http2_read_idle_timeout", duration);
-    keep_alive.interval = idle.map_or(keep_alive.interval, |idle| if idle.is_zero() { NEVER } else { idle });
-    fields.set("http2_ping_timeout", &mut keep_alive.timeout, positive_duration);
+    keep_alive.interval = never_if_zero(fields.get("http2_read_idle_timeout", duration), keep_alive.interval);
+    // As in the Collector, 0 is the default.
+    let patience = fields.get("http2_ping_timeout", duration).filter(|patience| !patience.is_zero());
+    keep_alive.timeout = patience.unwrap_or(keep_alive.timeout);
     otlphttp::Settings { endpoints, tls, headers, auth, compression, encoding, timeout, keep_alive }
+}
+
+/// As in the Collector, 0 turns it off.
+fn never_if_zero(typed: Option<Duration>, default: Duration) -> Duration {
+    typed.map_or(default, |typed| if typed.is_zero() { NEVER } else { typed })
 }
 
 /// A URL where one is given. What was given and cannot be read is told, and is not told to be missing as well.

@@ -10,6 +10,8 @@ use crate::config::values::{boolean, integer, integer_usize, one_of, word};
 use crate::exporters::drain;
 use crate::spool::Limit;
 
+/// Requests of one exporter at once.
+const MOST_IN_FLIGHT: usize = 100;
 /// More than this in one request would not fit what an exporter may hold in memory.
 const BATCH_BYTES_MAX: u64 = 8 << 20;
 /// The Collector's numbers are signed.
@@ -42,8 +44,13 @@ fn queue(queue: &mut Fields<'_, '_, '_>, drain: &mut drain::Settings) -> Queue {
     if !is_enabled {
         queue.note("enabled", "no effect: everything is durable before it is acknowledged, and waits on disk");
     }
-    match queue.get("num_consumers", integer_usize(1, 100)) {
+    match queue.get("num_consumers", integer_usize(1, 1_000_000)) {
         Some(1) => drain.requests_in_flight = 1,
+        Some(consumers) if consumers > MOST_IN_FLIGHT => {
+            drain.requests_in_flight = MOST_IN_FLIGHT;
+            let note = format!("{MOST_IN_FLIGHT} requests in flight at most: they may arrive out of order");
+            queue.note("num_consumers", note);
+        }
         Some(consumers) => {
             drain.requests_in_flight = consumers;
             queue.note("num_consumers", format!("{consumers} requests in flight: they may arrive out of order"));

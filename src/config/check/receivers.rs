@@ -131,8 +131,9 @@ fn grpc(
 ) -> otlp::GrpcSettings {
     let mut settings = otlp::GrpcSettings::default();
     settings.endpoint = endpoint_of(fields, settings.endpoint, listening);
-    let read = integer_usize(1, MESSAGE_MIB_MAX);
-    fields.set("max_recv_msg_size_mib", &mut settings.max_message_bytes, |node| Ok(read(node)? * MIB));
+    let typed = fields.get("max_recv_msg_size_mib", integer_usize(0, usize::MAX >> 20));
+    settings.max_message_bytes =
+        largest(fields, "max_recv_msg_size_mib", typed.map(|mib| mib * MIB), settings.max_message_bytes);
     settings.tls = tls::server(fields);
     settings.auth = authenticators.server(fields);
     fields.refused(&["middlewares"], "leave it out");
@@ -140,6 +141,7 @@ fn grpc(
         &["max_concurrent_streams", "read_buffer_size", "write_buffer_size", "keepalive", "include_metadata"],
         "connections have the receiver's `limits`",
     );
+    fields.told(&["dialer"], "it listens");
     settings
 }
 
@@ -150,7 +152,8 @@ fn http(
 ) -> otlp::HttpSettings {
     let mut settings = otlp::HttpSettings::default();
     settings.endpoint = endpoint_of(fields, settings.endpoint, listening);
-    fields.set("max_request_body_size", &mut settings.max_body_bytes, integer_usize(1, MESSAGE_MIB_MAX * MIB));
+    let typed = fields.get("max_request_body_size", integer_usize(0, usize::MAX));
+    settings.max_body_bytes = largest(fields, "max_request_body_size", typed, settings.max_body_bytes);
     settings.tls = tls::server(fields);
     settings.auth = authenticators.server(fields);
     fields.refused(&["middlewares"], "leave it out");
@@ -169,10 +172,24 @@ fn http(
             "write_timeout",
             "idle_timeout",
             "keep_alives_enabled",
+            "keepalive",
         ],
         "connections have the receiver's `limits`",
     );
+    fields.told(&["dialer"], "it listens");
     settings
+}
+
+/// What one request may be at most: as in the Collector 0 is the default, and never more than a frame of the log.
+fn largest(fields: &mut Fields<'_, '_, '_>, key: &'static str, typed: Option<usize>, default: usize) -> usize {
+    match typed {
+        None | Some(0) => default,
+        Some(bytes) if bytes > MESSAGE_MIB_MAX * MIB => {
+            fields.note(key, format!("{MESSAGE_MIB_MAX} MiB at most: the log takes no larger request"));
+            MESSAGE_MIB_MAX * MIB
+        }
+        Some(bytes) => bytes,
+    }
 }
 
 /// Where a protocol listens: a port, or with `transport: unix` a path.

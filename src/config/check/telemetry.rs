@@ -8,7 +8,7 @@ use crate::config::fields::Fields;
 use crate::config::network::{Family, listen_address, listen_host};
 use crate::config::node::{Node, Value};
 use crate::config::units::positive_duration;
-use crate::config::values::{boolean, integer, one_of};
+use crate::config::values::{boolean, integer, one_of_in_any_case};
 use crate::config::{Encoding, Messages, Sampling};
 
 /// As in the Collector.
@@ -35,14 +35,14 @@ fn messages(fields: &mut Fields<'_, '_, '_>) -> Messages {
         ("info", tracing::Level::INFO),
         ("warn", tracing::Level::WARN),
         ("error", tracing::Level::ERROR),
-        ("DEBUG", tracing::Level::DEBUG),
-        ("INFO", tracing::Level::INFO),
-        ("WARN", tracing::Level::WARN),
-        ("ERROR", tracing::Level::ERROR),
+        // What is worse than an error is said as one.
+        ("dpanic", tracing::Level::ERROR),
+        ("panic", tracing::Level::ERROR),
+        ("fatal", tracing::Level::ERROR),
     ];
-    fields.set("level", &mut messages.level, one_of(&levels));
+    fields.set("level", &mut messages.level, one_of_in_any_case(&levels));
     let encodings = [("console", Encoding::Text), ("json", Encoding::Json)];
-    fields.set("encoding", &mut messages.encoding, one_of(&encodings));
+    fields.set("encoding", &mut messages.encoding, one_of_in_any_case(&encodings));
     messages.sampling = fields.section("sampling", sampling);
     fields.told(
         &[
@@ -53,6 +53,7 @@ fn messages(fields: &mut Fields<'_, '_, '_>) -> Messages {
             "error_output_paths",
             "initial_fields",
             "processors",
+            "disable_zap_resource",
         ],
         "the agent's own messages go to standard error",
     );
@@ -63,14 +64,14 @@ fn sampling(fields: &mut Fields<'_, '_, '_>) -> Option<Sampling> {
     let mut sampling = Sampling::default();
     let is_on = fields.get("enabled", boolean).unwrap_or(true);
     fields.set("tick", &mut sampling.tick, positive_duration);
-    fields.set("initial", &mut sampling.initial, integer(1, u64::MAX));
+    fields.set("initial", &mut sampling.initial, integer(0, u64::MAX));
     fields.set("thereafter", &mut sampling.thereafter, integer(0, u64::MAX));
     is_on.then_some(sampling)
 }
 
 fn metrics(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> Vec<SocketAddr> {
     let levels = [("none", false), ("basic", true), ("normal", true), ("detailed", true)];
-    let on = fields.get("level", one_of(&levels)).unwrap_or(true);
+    let on = fields.get("level", one_of_in_any_case(&levels)).unwrap_or(true);
     refuse_address(fields);
     fields.told(&["views"], "every metric is served");
     let addresses = match fields.each("readers", |reader| reader_address(reader)) {

@@ -21,7 +21,13 @@ pub(super) fn server(fields: &mut Fields<'_, '_, '_>) -> Option<ServerTls> {
         let versions = versions(fields);
         fields.told(&["client_ca_file_reload"], "every file is read again when it changes");
         fields.told(
-            &["cipher_suites", "curve_preferences", "ca_file", "include_system_ca_certs_pool"],
+            &[
+                "cipher_suites",
+                "curve_preferences",
+                "include_insecure_cipher_suites",
+                "ca_file",
+                "include_system_ca_certs_pool",
+            ],
             "TLS 1.2 and 1.3 with safe ciphers",
         );
         fields.refused(&["cert_pem", "key_pem", "ca_pem"], "write the PEM text to a file and name it with `…_file`");
@@ -59,7 +65,10 @@ pub(super) fn client(fields: &mut Fields<'_, '_, '_>) -> Tls {
     }
     fields.refused(&["ca_pem", "cert_pem", "key_pem"], "write the PEM text to a file and name it with `…_file`");
     fields.refused(&["tpm"], "name certificate and key as files");
-    fields.told(&["cipher_suites", "curve_preferences"], "TLS 1.2 and 1.3 with safe ciphers");
+    fields.told(
+        &["cipher_suites", "curve_preferences", "include_insecure_cipher_suites"],
+        "TLS 1.2 and 1.3 with safe ciphers",
+    );
     tls
 }
 

@@ -359,3 +359,55 @@ service: {{ pipelines: {{ logs: {{ receivers: [otlp], exporters: [otlphttp] }} }
     assert_eq!(interval("7s"), Duration::from_secs(7));
     assert!(interval("0s") > Duration::from_secs(1_000_000), "as in the Collector");
 }
+
+/// The Collector takes each of them.
+#[test]
+fn values_at_the_edges_mean_what_they_mean_in_the_collector() {
+    let text = "
+receivers:
+  otlp:
+    protocols:
+      grpc: { max_recv_msg_size_mib: 100, tls: { cert_file: a, key_file: b, include_insecure_cipher_suites: false } }
+      http: { max_request_body_size: 0, keepalive: { enabled: true } }
+extensions: { health_check: { use_v2: true, read_timeout: 5s } }
+processors: { memory_limiter: { check_interval: 1s, limit_mib: 4000, max_gc_interval_when_soft_limited: 10s } }
+exporters:
+  otlp:
+    endpoint: passthrough:///backend:4317
+    user_agent: me
+    keepalive: { time: 0s }
+    retry_on_failure: { max_interval: 1s }
+    sending_queue: { num_consumers: 500 }
+  otlphttp: { endpoint: 'http://backend:4318', http2_ping_timeout: 0s, keepalive: { enabled: true } }
+  debug: { verbosity: Detailed }
+service:
+  extensions: [health_check]
+  telemetry:
+    logs: { level: Info, encoding: JSON, sampling: { initial: 0 }, disable_zap_resource: true }
+    metrics: { level: Detailed }
+  pipelines:
+    logs: { receivers: [otlp], processors: [memory_limiter], exporters: [otlp, otlphttp, debug] }
+";
+    let config = load_text(text).unwrap();
+    let exporter = |kind: &str| config.exporters.iter().find(|(id, _)| id.kind() == kind).unwrap().1;
+    let Receiver::Otlp(receiver) = config.receivers.values().next().unwrap() else { panic!("not otlp") };
+    assert_eq!(receiver.grpc.as_ref().unwrap().max_message_bytes, 64 << 20);
+    assert_eq!(receiver.http.as_ref().unwrap().max_body_bytes, 20 << 20);
+    let otlp = exporter("otlp");
+    assert_eq!(otlp.drain.retry.initial_interval, Duration::from_secs(1), "no wait is longer than the longest");
+    assert_eq!(otlp.drain.requests_in_flight, 100);
+    let ExporterSettings::Otlp(grpc) = &otlp.settings else { panic!("not gRPC") };
+    assert_eq!(grpc.endpoint, "backend:4317");
+    assert!(grpc.keep_alive.interval > Duration::from_secs(24 * 3600), "never");
+    let ExporterSettings::OtlpHttp(http) = &exporter("otlphttp").settings else { panic!("not HTTP") };
+    assert_eq!(http.keep_alive.timeout, Duration::from_secs(10));
+    assert_eq!(config.messages.level, tracing::Level::INFO);
+    assert_eq!(config.messages.sampling.unwrap().initial, 0);
+    let notes: Vec<String> = config.notes.iter().map(ToString::to_string).collect();
+    for told in ["max_recv_msg_size_mib", "num_consumers", "user_agent", "use_v2", "disable_zap_resource"] {
+        assert!(notes.iter().any(|note| note.contains(told)), "{told}: {notes:#?}");
+    }
+    // What is worse than an error is an error here.
+    let fatal = load_text(&text.replace("level: Info", "level: fatal")).unwrap();
+    assert_eq!(fatal.messages.level, tracing::Level::ERROR);
+}
