@@ -101,3 +101,22 @@ fn an_agent_that_may_write_little_to_one_file_keeps_everything_and_says_what_it_
     assert_eq!(backend.bodies(), sent);
     drop(running.agent.kill());
 }
+
+/// As fast as it can, the agent would be done at once.
+#[test]
+fn a_backlog_is_sent_no_faster_than_max_rate() {
+    let stage = Stage::new();
+    let address = nobody();
+    let running = stage.start(&[("otlp", to(address).replacen('{', "{ max_rate: 256KiB,", 1))]);
+    // 1 MiB in requests of 32 KiB; two seconds' worth may go at once.
+    let sent = bodies(&"x".repeat(32 << 10), 32);
+    send(running.grpc, &sent);
+    let backend = Backend::at(address, Mood::Take);
+    let begun = Instant::now();
+    backend.wait_for(&sent);
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(1500) && took < Duration::from_secs(20), "{took:?}");
+    assert_eq!(backend.bodies(), sent);
+    let (status, said) = running.agent.stop(PATIENCE);
+    assert!(status.success() && said.ends_with("everything is delivered"), "{said}");
+}

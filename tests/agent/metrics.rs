@@ -141,6 +141,9 @@ fn a_scrape_is_prometheus_text_and_counts_what_came_went_and_waits() {
         value(&settled, "otelcol_exporter_queue_size", &[("exporter", "otlp/dead"), ("data_type", "logs")]),
         15.0
     );
+    let capacity = [("exporter", "otlp/dead"), ("data_type", "logs")];
+    assert_eq!(value(&settled, "otelcol_exporter_queue_capacity", &capacity), f64::INFINITY);
+    assert_eq!(value(&settled, "otelcol_exporter_enqueue_failed_log_records", &[("exporter", "otlp/dead")]), 0.0);
     assert!(value(&settled, "tidegate_cursor_lag_seconds", &exporter("otlp/dead")) > 0.0);
     // One word of few: the error's text names ports and times, and would be a series for each.
     let [id, pipeline, log] = exporter("otlp/dead");

@@ -4,6 +4,8 @@
 //! have no `_total` at the end, and so no type: a counter without it is a fault to Prometheus's own linter.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::AddAssign;
 
 use super::process::Process;
 use super::{Observed, ObservedExporter};
@@ -81,9 +83,11 @@ impl Observed {
         let shown: Vec<(&ObservedExporter, Snapshot)> =
             self.exporters.iter().map(|exporter| (exporter, exporter.status.snapshot())).collect();
         for signal in Signal::ALL {
-            let families: [(&str, &str, Value<Snapshot>); 2] = [
+            let families: [(&str, &str, Value<Snapshot>); 3] = [
                 ("sent", "that the backend took", |s| s.sent_items),
                 ("send_failed", "that the backend refused for good; they are in the dead letters", |s| s.parked_items),
+                // All that a receiver accepted waits for every exporter. As `failed` above.
+                ("enqueue_failed", "that did not come to wait for this exporter", |_| 0),
             ];
             for (what, help, count) in families {
                 let name = format!("otelcol_exporter_{what}_{}", unit(signal));
@@ -138,11 +142,12 @@ impl Observed {
         });
         let help = "What waits for this exporter, in the unit of its sizer, else in items.";
         collectors_gauge(exposition, "otelcol_exporter_queue_size", help, sizes);
-        let limits = self.exporters.iter().filter_map(|exporter| {
-            let (Limit::Items(most) | Limit::Bytes(most)) = exporter.limit?;
-            Some((exporter, most))
-        });
-        let help = "What may wait for this exporter, where sending_queue limits it.";
+        // Without a limit of its own an exporter has the disk: a share of that queue is never full.
+        let limits = self
+            .exporters
+            .iter()
+            .map(|exporter| (exporter, Capacity(exporter.limit.map(|(Limit::Items(most) | Limit::Bytes(most))| most))));
+        let help = "What may wait for this exporter: +Inf where sending_queue does not limit it.";
         collectors_gauge(exposition, "otelcol_exporter_queue_capacity", help, limits);
         let families: [(&str, &str, Value<CursorInspection>); 2] = [
             ("tidegate_cursor_pending_items", "Items that the exporter still has to deliver.", |c| c.pending.items),
@@ -201,11 +206,11 @@ fn by_transport(id: &Id, intake: &Intake) -> Vec<(String, Option<Protocol>, Inta
 }
 
 /// A gauge as the Collector labels it.
-fn collectors_gauge<'a>(
+fn collectors_gauge<'a, V: Default + AddAssign + Display>(
     exposition: &mut Exposition,
     name: &str,
     help: &str,
-    values: impl Iterator<Item = (&'a ObservedExporter, u64)>,
+    values: impl Iterator<Item = (&'a ObservedExporter, V)>,
 ) {
     exposition.family(name, Kind::Gauge, help);
     let values = values.map(|(exporter, value)| ((exporter.id.as_str(), exporter.signal.name()), value));
@@ -214,8 +219,33 @@ fn collectors_gauge<'a>(
     }
 }
 
+/// How much may wait; none: no limit.
+#[derive(Debug, Clone, Copy)]
+struct Capacity(Option<u64>);
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self(Some(0))
+    }
+}
+
+impl AddAssign for Capacity {
+    fn add_assign(&mut self, other: Self) {
+        self.0 = self.0.zip(other.0).map(|(a, b)| a.saturating_add(b));
+    }
+}
+
+impl Display for Capacity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(most) => most.fmt(f),
+            None => f.write_str("+Inf"),
+        }
+    }
+}
+
 /// Adds up what has the same labels: an exporter of several pipelines.
-fn summed<K: Ord>(values: impl Iterator<Item = (K, u64)>) -> BTreeMap<K, u64> {
+fn summed<K: Ord, V: Default + AddAssign>(values: impl Iterator<Item = (K, V)>) -> BTreeMap<K, V> {
     let mut sums = BTreeMap::new();
     for (key, value) in values {
         *sums.entry(key).or_default() += value;
