@@ -1,5 +1,6 @@
 //! The agent on the small disk, its clients and its backend.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,6 +64,7 @@ pub(crate) struct Stage {
     data: PathBuf,
     setting: Setting,
     address: SocketAddr,
+    health: SocketAddr,
     agent: Option<Agent>,
     oracle: Arc<Oracle>,
     backend: Backend,
@@ -82,6 +84,7 @@ impl Stage {
             data: disk.path().join("data"),
             setting,
             address: SocketAddr::from(([127, 0, 0, 1], free_port())),
+            health: SocketAddr::from(([127, 0, 0, 1], free_port())),
             agent: None,
             oracle,
             backend,
@@ -110,6 +113,7 @@ exporters:
     retry_on_failure: {{ initial_interval: 20ms, max_interval: 100ms }}
     sending_queue: {{ block_on_overflow: {block} }}
 extensions:
+  health_check: {{ endpoint: '{health}' }}
   disk_buffer:
     directory: '{data}'
     segment_size: 1MiB
@@ -119,11 +123,12 @@ extensions:
     durability: {durability}
     on_full: {on_full}
 service:
-  extensions: [disk_buffer]
+  extensions: [disk_buffer, health_check]
   telemetry: {{ metrics: {{ level: none }} }}
   pipelines: {{ logs: {{ receivers: [otlp], exporters: [otlp] }} }}
 ",
             agent = self.address,
+            health = self.health,
             backend = self.backend.address,
             block = policy == Policy::Block,
             on_full = if policy == Policy::DropOldest { "drop_oldest" } else { "reject" },
@@ -184,6 +189,23 @@ service:
         let mut shows = shows;
         let seen = wait_for(LIMIT, || shows().then_some(()));
         assert!(seen.is_some(), "{:?}: the policy does not show\n{}", self.setting, self.said());
+        if self.setting.policy == Policy::Reject {
+            self.wait_for_health(503, "is full");
+        }
+    }
+
+    /// Waits until health has this status, with these words in its body.
+    fn wait_for_health(&self, status: u16, words: &str) {
+        let ask = || {
+            let mut stream = std::net::TcpStream::connect(self.health).ok()?;
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            Some(answer)
+        };
+        let is_it = |answer: &String| answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(words);
+        let seen = wait_for(LIMIT, || ask().filter(is_it));
+        assert!(seen.is_some(), "{:?}: health is not {status}: {:?}\n{}", self.setting, ask(), self.said());
     }
 
     /// Appends are taken again, by themselves.
@@ -191,6 +213,7 @@ service:
         let acked = self.oracle.figures().acked;
         let moved = wait_for(LIMIT, || (self.oracle.figures().acked > acked).then_some(()));
         assert!(moved.is_some(), "{:?}: nothing is taken again\n{}\n{}", self.setting, self.said(), self.found());
+        self.wait_for_health(200, "");
     }
 
     /// Everything arrives that no policy took.
@@ -228,6 +251,7 @@ service:
         assert_eq!(verification["ok"], true, "{:?}: {verification:#}", self.setting);
         let mut figures = self.oracle.figures();
         assert!(figures.told_lost <= dropped, "{:?}: told {}, dropped {dropped}", self.setting, figures.told_lost);
+        assert_eq!(self.backend.empty(), 0, "{:?}: an export without records", self.setting);
         assert_eq!(figures.invented, 0, "{:?}: {:#?}", self.setting, self.oracle.inventions());
         if self.setting.policy == Policy::DropOldest {
             // Not more than was counted as dropped, as each cycle has shown.

@@ -265,6 +265,7 @@ service:
     fn figures(mut self, episode: Episode) -> Tally {
         let figures = self.oracle.figures();
         assert_eq!(figures.invented, 0, "seed {}: {:#?}", episode.seed, self.oracle.inventions());
+        assert_eq!(self.backend.empty(), 0, "seed {}: an export without records", episode.seed);
         assert_eq!((figures.lost, figures.told_lost), (0, 0), "seed {}", episode.seed);
         figures.count(&mut self.tally);
         self.tally.count("requests_refused", self.backend.refused());

@@ -22,6 +22,7 @@ struct State {
     oracle: Arc<Oracle>,
     up: AtomicBool,
     refused: AtomicU64,
+    empty: AtomicU64,
 }
 
 struct Service(Arc<State>);
@@ -29,7 +30,8 @@ struct Service(Arc<State>);
 impl Backend {
     /// Listens on a free port, up.
     pub(crate) async fn start(oracle: Arc<Oracle>) -> Self {
-        let state = Arc::new(State { oracle, up: AtomicBool::new(true), refused: AtomicU64::new(0) });
+        let state =
+            Arc::new(State { oracle, up: AtomicBool::new(true), refused: AtomicU64::new(0), empty: AtomicU64::new(0) });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = LogsServiceServer::new(Service(Arc::clone(&state)));
@@ -47,6 +49,11 @@ impl Backend {
     pub(crate) fn refused(&self) -> u64 {
         self.state.refused.load(Ordering::SeqCst)
     }
+
+    /// Requests without a record: what the Collector sends for one that its full disk had refused.
+    pub(crate) fn empty(&self) -> u64 {
+        self.state.empty.load(Ordering::SeqCst)
+    }
 }
 
 #[tonic::async_trait]
@@ -58,6 +65,10 @@ impl LogsService for Service {
         if !self.0.up.load(Ordering::SeqCst) {
             self.0.refused.fetch_add(1, Ordering::SeqCst);
             return Err(Status::unavailable("the backend is away"));
+        }
+        let scopes = request.get_ref().resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+        if scopes.map(|scope| scope.log_records.len()).sum::<usize>() == 0 {
+            self.0.empty.fetch_add(1, Ordering::SeqCst);
         }
         self.0.oracle.delivered(request.get_ref());
         Ok(Response::new(ExportLogsServiceResponse::default()))
