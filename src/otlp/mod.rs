@@ -24,7 +24,7 @@ pub(crate) use cut::Mark;
 pub use cut::{extract, middle};
 pub use items::{concat, count};
 pub use signal::Signal;
-pub use validate::validate;
+pub use validate::{validate, validate_within};
 pub use wire::{Fault, Malformed};
 
 #[cfg(test)]

@@ -14,6 +14,15 @@ use super::wire::{Fault, MAX_DEPTH, Malformed, Reader};
 /// [`Malformed`] with the offset of the first fault. Messages may nest 98 deep below the request; payloads end at
 /// 4 GiB.
 pub fn validate(signal: Signal, payload: &[u8]) -> Result<u32, Malformed> {
+    validate_within(signal, payload, MAX_DEPTH)
+}
+
+/// As [`validate`], where messages may nest so deep at most.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_within(signal: Signal, payload: &[u8], most: usize) -> Result<u32, Malformed> {
+    let most = most.min(MAX_DEPTH);
     if u32::try_from(payload.len()).is_err() {
         return Err(Malformed { offset: 0, fault: Fault::TooLong });
     }
@@ -28,10 +37,10 @@ pub fn validate(signal: Signal, payload: &[u8]) -> Result<u32, Malformed> {
             reader.leave(end);
             schema = parent;
         }
-        let Some(inner) = field(&mut reader, schema, outer.len())? else { continue };
+        let Some(inner) = field(&mut reader, schema, most.saturating_sub(outer.len()))? else { continue };
         let length = reader.varint()?;
         let end = reader.enter(length)?;
-        if outer.len() == MAX_DEPTH {
+        if outer.len() >= most {
             return Err(reader.fault(Fault::Depth));
         }
         items += u32::from(inner.is_item);
@@ -40,9 +49,10 @@ pub fn validate(signal: Signal, payload: &[u8]) -> Result<u32, Malformed> {
     }
 }
 
-/// Checks one field. Of a message only the key is read and its type given: its fields are to be checked next.
+/// Checks one field. Of a message only the key is read and its type given: its fields are to be checked next. Groups may
+/// nest `left` deep.
 #[inline]
-fn field(reader: &mut Reader<'_>, schema: &Schema, depth: usize) -> Result<Option<&'static Schema>, Malformed> {
+fn field(reader: &mut Reader<'_>, schema: &Schema, left: usize) -> Result<Option<&'static Schema>, Malformed> {
     let start = reader.fault(Fault::WrongWireType);
     let (number, wire) = reader.key()?;
     match schema.step(number, wire) {
@@ -83,7 +93,7 @@ fn field(reader: &mut Reader<'_>, schema: &Schema, depth: usize) -> Result<Optio
             }
         }
         Step::Unknown => {
-            reader.skip(number, wire, MAX_DEPTH - depth)?;
+            reader.skip(number, wire, left)?;
         }
         Step::Wrong => return Err(start),
     }

@@ -15,6 +15,8 @@ use crate::config::values::{boolean, integer_u32, integer_usize, one_of, path, t
 use crate::listen::unix::SocketMode;
 use crate::receivers::{kernel, otlp};
 
+/// Calls at once on one connection.
+const MOST_STREAMS: u32 = 10_000;
 const MIB: usize = 1 << 20;
 /// The log takes no frame above 64 MiB, so no receiver needs to.
 const MESSAGE_MIB_MAX: usize = 64;
@@ -94,17 +96,18 @@ fn otlp(
     listening: &mut Listening,
     authenticators: &mut Authenticators<'_>,
 ) -> otlp::Settings {
-    let mut settings = fields.section("protocols", |protocols| otlp::Settings {
-        grpc: protocols.optional("grpc", |fields| grpc(fields, listening, authenticators)),
-        http: protocols.optional("http", |fields| http(fields, listening, authenticators)),
-        limits: otlp::Limits::default(),
+    let mut limits = otlp::Limits::default();
+    let (grpc, http) = fields.section("protocols", |protocols| {
+        let grpc = protocols.optional("grpc", |fields| grpc(fields, &mut limits, listening, authenticators));
+        (grpc, protocols.optional("http", |fields| http(fields, listening, authenticators)))
     });
+    let mut settings = otlp::Settings { grpc, http, limits };
     if settings.grpc.is_none() && settings.http.is_none() {
         let problem = Problem::new("no protocol: nothing would listen")
             .suggest("write `grpc:` or `http:`, or both, under `protocols:`; their endpoints have defaults");
         fields.fault("protocols", problem);
     }
-    fields.section("limits", |fields| limits(fields, &mut settings.limits));
+    fields.section("limits", |fields| self::limits(fields, &mut settings.limits));
     settings
 }
 
@@ -112,8 +115,10 @@ fn limits(fields: &mut Fields<'_, '_, '_>, limits: &mut otlp::Limits) {
     let bytes = size(1 << 20, 4 << 30);
     limits.max_in_flight_bytes = fields.get("max_in_flight_size", |node| Ok(bytes(node)? as usize));
     fields.set("max_decompression_ratio", &mut limits.max_ratio, integer_usize(1, 1_000_000));
+    // An attribute of a record is 7 deep, and what is below that is the sender's.
+    fields.set("max_nesting_depth", &mut limits.max_nesting_depth, integer_usize(8, 98));
     fields.set("max_connections", &mut limits.max_connections, integer_usize(1, 100_000));
-    fields.set("max_concurrent_streams", &mut limits.max_streams, integer_u32(1, 10_000));
+    fields.set("max_concurrent_streams", &mut limits.max_streams, integer_u32(1, MOST_STREAMS));
     let header = size(1 << 10, 1 << 20);
     fields.set("max_header_size", &mut limits.max_header_bytes, |node| Ok(header(node)? as u32));
     fields.set("handshake_timeout", &mut limits.handshake_timeout, positive_duration);
@@ -126,6 +131,7 @@ fn limits(fields: &mut Fields<'_, '_, '_>, limits: &mut otlp::Limits) {
 
 fn grpc(
     fields: &mut Fields<'_, '_, '_>,
+    limits: &mut otlp::Limits,
     listening: &mut Listening,
     authenticators: &mut Authenticators<'_>,
 ) -> otlp::GrpcSettings {
@@ -137,8 +143,11 @@ fn grpc(
     settings.tls = tls::server(fields);
     settings.auth = authenticators.server(fields);
     fields.refused(&["middlewares"], "leave it out");
+    // As in the Collector, 0 is its default; ours bounds what a client may hold.
+    let streams = fields.get("max_concurrent_streams", integer_u32(0, u32::MAX)).filter(|streams| *streams > 0);
+    limits.max_streams = streams.map_or(limits.max_streams, |streams| streams.min(MOST_STREAMS));
     fields.told(
-        &["max_concurrent_streams", "read_buffer_size", "write_buffer_size", "keepalive", "include_metadata"],
+        &["read_buffer_size", "write_buffer_size", "keepalive", "include_metadata"],
         "connections have the receiver's `limits`",
     );
     fields.told(&["dialer"], "it listens");

@@ -367,7 +367,7 @@ fn values_at_the_edges_mean_what_they_mean_in_the_collector() {
 receivers:
   otlp:
     protocols:
-      grpc: { max_recv_msg_size_mib: 100, tls: { cert_file: a, key_file: b, include_insecure_cipher_suites: false } }
+      grpc: { max_recv_msg_size_mib: 100, max_concurrent_streams: 16, tls: { cert_file: a, key_file: b, include_insecure_cipher_suites: false } }
       http: { max_request_body_size: 0, keepalive: { enabled: true } }
 extensions: { health_check: { use_v2: true, read_timeout: 5s } }
 processors: { memory_limiter: { check_interval: 1s, limit_mib: 4000, max_gc_interval_when_soft_limited: 10s } }
@@ -392,6 +392,7 @@ service:
     let exporter = |kind: &str| config.exporters.iter().find(|(id, _)| id.kind() == kind).unwrap().1;
     let Receiver::Otlp(receiver) = config.receivers.values().next().unwrap() else { panic!("not otlp") };
     assert_eq!(receiver.grpc.as_ref().unwrap().max_message_bytes, 64 << 20);
+    assert_eq!(receiver.limits.max_streams, 16);
     assert_eq!(receiver.http.as_ref().unwrap().max_body_bytes, 20 << 20);
     let otlp = exporter("otlp");
     assert_eq!(otlp.drain.retry.initial_interval, Duration::from_secs(1), "no wait is longer than the longest");

@@ -218,7 +218,7 @@ impl Receive {
             Format::Json => self.protobuf(signal, &bytes, &mut permit)?,
         };
         permit.shrink(message.len());
-        Ok((otlp::validate(signal, &message)?, message, permit))
+        Ok((otlp::validate_within(signal, &message, self.limits.max_nesting_depth)?, message, permit))
     }
 
     /// JSON as protobuf; both are held for a while.

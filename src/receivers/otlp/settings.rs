@@ -76,6 +76,8 @@ pub struct Limits {
     /// `max_decompression_ratio`: how many times its size a body may inflate to, once that is above 64 KiB. Default
     /// 1,000: gzip cannot do more than 1,032.
     pub max_ratio: usize,
+    /// `max_nesting_depth`: how deep messages may nest, in protobuf and JSON. Default 98, and no more: others stop at 100.
+    pub max_nesting_depth: usize,
     /// `max_connections` of each protocol; one more takes the place of the one that was idle for the longest. Default
     /// 1,024: a client that sends now and then keeps its own.
     pub max_connections: usize,
@@ -103,6 +105,7 @@ impl Default for Limits {
         Self {
             max_in_flight_bytes: None,
             max_ratio: 1_000,
+            max_nesting_depth: 98,
             max_connections: 1024,
             max_streams: 128,
             max_header_bytes: 16 << 10,

@@ -189,3 +189,23 @@ async fn a_client_that_reads_no_answers_does_not_keep_its_place() {
     assert_eq!(taken.expect("its place is taken for good").status, 200);
     drop(deaf);
 }
+
+/// Lists in lists, in the body of a record.
+fn nested(lists: usize) -> Vec<u8> {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, any_value::Value};
+    let list = |inner| Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(inner) }] });
+    let body = (0..lists).fold(Value::StringValue("x".into()), |inner, _| list(inner));
+    let mut request = logs(1, "x");
+    request.resource_logs[0].scope_logs[0].log_records[0].body = Some(AnyValue { value: Some(body) });
+    request.encode_to_vec()
+}
+
+#[tokio::test]
+async fn messages_nest_no_deeper_than_they_may() {
+    for (most, fits) in [(8, 2), (98, 47)] {
+        let lab = Lab::under(Limits { max_nesting_depth: most, ..Limits::default() }, Admission::default());
+        assert_eq!(lab.post_protobuf(&nested(fits)).await.status, 200, "{most}");
+        let answer = lab.post_protobuf(&nested(fits + 1)).await;
+        assert!(answer.status == 400 && answer.rpc_status().message.contains("too deep"), "{most}: {answer:?}");
+    }
+}
