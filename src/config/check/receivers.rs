@@ -170,7 +170,7 @@ fn http(
         &["logs_url_path", "traces_url_path", "metrics_url_path"],
         "the paths are /v1/logs, /v1/traces and /v1/metrics",
     );
-    fields.told(&["cors"], "pages in browsers are not answered");
+    settings.cors = fields.optional("cors", cors);
     fields.told(
         &[
             "include_metadata",
@@ -187,6 +187,23 @@ fn http(
     );
     fields.told(&["dialer"], "it listens");
     settings
+}
+
+fn cors(fields: &mut Fields<'_, '_, '_>) -> otlp::Cors {
+    let mut cors = otlp::Cors::default();
+    fields.set("allowed_origins", &mut cors.allowed_origins, texts);
+    fields.set("allowed_headers", &mut cors.allowed_headers, texts);
+    fields.set("exposed_headers", &mut cors.exposed_headers, texts);
+    fields.set("max_age", &mut cors.max_age, integer_u32(0, u32::MAX));
+    if cors.allowed_origins.is_empty() {
+        fields.note("allowed_origins", "no origin is named: browsers keep every page from sending");
+    }
+    for origin in &cors.allowed_origins {
+        if origin == "*" {
+            fields.note("allowed_origins", "every page that a user of this machine's browsers opens may send");
+        }
+    }
+    cors
 }
 
 /// What one request may be at most: as in the Collector 0 is the default, and never more than a frame of the log.

@@ -134,7 +134,6 @@ fn what_a_stock_configuration_says_without_effect_is_told() {
         ("extensions.file_storage/queue.create_directory", "no effect"),
         ("extensions.file_storage/queue.compaction", "no effect"),
         ("receivers.otlp.protocols.grpc.keepalive", "no effect"),
-        ("receivers.otlp.protocols.http.cors", "no effect"),
         ("processors.memory_limiter", "memory is bounded"),
         ("processors.batch", "exporters batch"),
         ("exporters.otlp_grpc/backend.sending_queue.num_consumers", "10 requests in flight"),

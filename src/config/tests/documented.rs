@@ -12,7 +12,7 @@ const DOCUMENT: &str = include_str!("../../../docs/config.md");
 
 /// Names every section that is only read when it is there.
 const EVERYTHING: &str = "
-receivers: { kernel: , otlp: { protocols: { grpc: { tls: , auth: }, http: { tls: , auth: } } } }
+receivers: { kernel: , otlp: { protocols: { grpc: { tls: , auth: }, http: { tls: , auth: , cors: } } } }
 processors: { batch: , memory_limiter: }
 exporters:
   otlp: { endpoint: c:1, sending_queue: , auth: }

@@ -11,7 +11,7 @@ use super::admission::Admission;
 use super::listener::Taken;
 use super::receive::Receive;
 use super::server::Server;
-use super::settings::{Endpoint, Limits, Settings};
+use super::settings::{Cors, Endpoint, Limits, Settings};
 use super::{grpc, http};
 use crate::auth::{self, ServerSettings};
 use crate::listen::tls::{Certificates, ServerTls};
@@ -82,6 +82,7 @@ struct Port {
     auth: Option<auth::Server>,
     /// The largest request, and the setting that says so.
     size: (usize, &'static str),
+    cors: Option<Cors>,
 }
 
 /// Takes the ports of the receiver with this id (`otlp`, `otlp/name`). Connections wait until [`Bound::serve`].
@@ -95,6 +96,7 @@ pub fn bind(id: &str, settings: &Settings, ports: &mut Ports) -> Result<Bound, L
         let (tls, auth) = (grpc.tls.as_ref(), grpc.auth.as_ref());
         Plan { id, protocol: "grpc", endpoint: &grpc.endpoint, tls, offered: GRPC_PROTOCOLS, auth, size }.take(ports)
     });
+    let cors = http.as_ref().and_then(|http| http.cors.clone());
     let http = http.as_ref().map(|http| {
         let size = (http.max_body_bytes, "protocols.http.max_request_body_size");
         let (tls, auth) = (http.tls.as_ref(), http.auth.as_ref());
@@ -104,7 +106,7 @@ pub fn bind(id: &str, settings: &Settings, ports: &mut Ports) -> Result<Bound, L
     Ok(Bound {
         id: id.into(),
         grpc: grpc.transpose()?,
-        http: http.transpose()?,
+        http: http.transpose()?.map(|port| Port { cors, ..port }),
         limits: limits.clone(),
         admission,
         accepting: None,
@@ -140,7 +142,7 @@ impl Plan<'_> {
                 Taken::Unix(socket.map_err(failed)?)
             }
         };
-        Ok(Port { taken, tls, auth, size })
+        Ok(Port { taken, tls, auth, size, cors: None })
     }
 }
 
@@ -201,13 +203,14 @@ impl Bound {
         let Self { id, grpc, http, limits, admission, accepting } = self;
         let (stop, stopped) = watch::channel(());
         let served = |port: Port, protocol| {
-            let Port { taken, tls, auth, size: (limit, limit_key) } = port;
+            let Port { taken, tls, auth, size: (limit, limit_key), cors: _ } = port;
             let (intake, admission, auth) = (intake.via(protocol), admission.clone(), auth.map(Arc::new));
             let (id, limits) = (Arc::clone(&id), limits.clone());
             let server = Server { listener: taken.serve()?, tls, limits: limits.clone(), accepting: accepting.clone() };
             Ok::<_, io::Error>((Receive { id, protocol, intake, admission, auth, limits, limit, limit_key }, server))
         };
         let grpc = grpc.map(|port| served(port, Protocol::Grpc)).transpose()?;
+        let cors = http.as_ref().and_then(|port| port.cors.clone()).map(Arc::new);
         let http = http.map(|port| served(port, Protocol::Http)).transpose()?;
         drop(accepting);
         let grpc = async {
@@ -221,8 +224,8 @@ impl Bound {
         let http = async {
             let Some((receive, server)) = http else { return };
             let handler = move |request, in_flight| {
-                let receive = receive.clone();
-                async move { http::serve(&receive, request, in_flight).await }
+                let (receive, cors) = (receive.clone(), cors.clone());
+                async move { http::serve(&receive, cors.as_deref(), request, in_flight).await }
             };
             server.serve(handler, until(stopped.clone())).await;
         };

@@ -1,6 +1,7 @@
 //! OTLP/HTTP: `POST /v1/{logs,traces,metrics}` with protobuf, binary or as JSON.
 
 mod answer;
+mod cors;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version, header};
@@ -12,14 +13,31 @@ use super::inflate::Encoding;
 use super::receive::{Expected, Format, Receive, Received};
 use super::refusal::Refusal;
 use super::reply::Reply;
+use super::settings::Cors;
 use crate::auth::{Denied, Unknown};
 use crate::otlp::Signal;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
+/// Answers one request, also that of a page of another origin.
+pub(super) async fn serve(
+    receive: &Receive,
+    cors: Option<&Cors>,
+    request: Request<Incoming>,
+    in_flight: InFlight,
+) -> Response<Reply> {
+    let Some(cors) = cors else { return answer(receive, request, in_flight).await };
+    if let Some(response) = cors::preflight(cors, request.method(), request.headers()) {
+        return response;
+    }
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let response = answer(receive, request, in_flight).await;
+    cors::answer(cors, origin.as_ref(), response)
+}
+
 /// Answers one request, in its own format.
-pub(super) async fn serve(receive: &Receive, request: Request<Incoming>, in_flight: InFlight) -> Response<Reply> {
+async fn answer(receive: &Receive, request: Request<Incoming>, in_flight: InFlight) -> Response<Reply> {
     let (head, body) = request.into_parts();
     // Who sent neither format is told in the one that a person can read.
     let format = format(&essence(&head.headers)).unwrap_or(Format::Json);

@@ -28,7 +28,7 @@ mod settings;
 pub use crate::auth::RememberedPasswords;
 pub use admission::Admission;
 pub use bind::{Bound, ListenError, bind};
-pub use settings::{Endpoint, GrpcSettings, HttpSettings, Limits, Settings};
+pub use settings::{Cors, Endpoint, GrpcSettings, HttpSettings, Limits, Settings};
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,21 @@ pub struct HttpSettings {
     pub tls: Option<ServerTls>,
     /// `auth`; absent: whoever connects may send.
     pub auth: Option<ServerSettings>,
+    /// `cors`; absent: browsers keep pages of other origins from sending.
+    pub cors: Option<Cors>,
+}
+
+/// `cors`: which pages may send.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cors {
+    /// Of these origins, each with one `*` at most.
+    pub allowed_origins: Vec<String>,
+    /// With these headers; none named: what OTLP needs.
+    pub allowed_headers: Vec<String>,
+    /// They may read these headers of an answer.
+    pub exposed_headers: Vec<String>,
+    /// For so many seconds a browser need not ask again; 0: as it likes.
+    pub max_age: u32,
 }
 
 /// Where a protocol listens.
@@ -129,6 +144,6 @@ impl Default for GrpcSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         let endpoint = Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 4318)));
-        Self { endpoint, max_body_bytes: 20 << 20, tls: None, auth: None }
+        Self { endpoint, max_body_bytes: 20 << 20, tls: None, auth: None, cors: None }
     }
 }

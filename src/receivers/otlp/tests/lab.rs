@@ -151,6 +151,12 @@ impl Answer {
         Self { status, head, body: bytes[end + 4..].to_vec() }
     }
 
+    /// The value of a header, both in lower case.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(found, _)| *found == name).map(|(_, value)| value).next()
+    }
+
     /// The `google.rpc.Status` in a protobuf answer.
     pub(super) fn rpc_status(&self) -> tonic_types::Status {
         assert!(self.head.contains("content-type: application/x-protobuf"), "{}", self.head);

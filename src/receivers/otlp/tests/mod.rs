@@ -2,6 +2,7 @@
 
 mod auth;
 mod bounds;
+mod cors;
 mod ends;
 mod json;
 mod lab;
