@@ -1,6 +1,8 @@
-//! References in values: `${env:NAME}`, `${env:NAME:-default}`, bare `${NAME}`, `${tidegate:data_dir}`, `$$`.
+//! References in values: `${env:NAME}`, `${env:NAME:-default}`, bare `${NAME}`, `${file:/path}`, `${tidegate:data_dir}`,
+//! `$$`.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::fault::Problem;
@@ -10,6 +12,8 @@ use super::yaml;
 
 /// A default may hold references whose defaults hold references, this many times.
 const NESTING_MAX: usize = 8;
+/// The most that a file may hold that a value names, in bytes.
+const FILE_MAX: u64 = 64 << 10;
 const DATA_DIR: &str = "tidegate:data_dir";
 
 /// Replaces references, and collects what is wrong and what is worth knowing on the way.
@@ -25,8 +29,8 @@ pub(super) struct Expander<'a> {
 /// What references became.
 struct Expanded {
     text: String,
-    /// Something came from the environment.
-    from_env: bool,
+    /// Something came from the environment or a file: it may be a secret.
+    is_foreign: bool,
     /// The text was one single reference, so that its value has a type of its own.
     whole: bool,
 }
@@ -73,7 +77,7 @@ impl<'a> Expander<'a> {
         if expanded.whole && expanded.text.is_empty() {
             return Some(Value::Null);
         }
-        let typed = expanded.from_env.then(|| scalar.text.clone());
+        let typed = expanded.is_foreign.then(|| scalar.text.clone());
         // As in the Collector, a variable may hold a whole list or map.
         if expanded.whole
             && expanded.text.starts_with(['[', '{'])
@@ -85,7 +89,7 @@ impl<'a> Expander<'a> {
     }
 
     fn text(&mut self, text: &str, at: At, path: &str, nesting: usize) -> Result<Expanded, Problem> {
-        let mut out = Expanded { text: String::new(), from_env: false, whole: false };
+        let mut out = Expanded { text: String::new(), is_foreign: false, whole: false };
         let mut rest = text;
         while let Some(dollar) = rest.find('$') {
             out.text.push_str(&rest[..dollar]);
@@ -99,7 +103,7 @@ impl<'a> Expander<'a> {
                 })?;
                 let value = self.reference(&more[..end], at, path, nesting)?;
                 out.text.push_str(&value.text);
-                out.from_env |= value.from_env;
+                out.is_foreign |= value.is_foreign;
                 rest = &more[end + 1..];
                 out.whole = dollar == 0 && rest.is_empty() && text.len() == end + 3;
             } else {
@@ -115,13 +119,19 @@ impl<'a> Expander<'a> {
         if inner == DATA_DIR {
             return self.data_dir();
         }
+        if let Some(typed) = inner.strip_prefix("file:") {
+            if nesting >= NESTING_MAX {
+                return Err(too_deep());
+            }
+            return file(typed, &self.text(typed, at, path, nesting + 1)?.text);
+        }
         let (name, default) = match inner.strip_prefix("env:").unwrap_or(inner).split_once(":-") {
             Some((name, default)) => (name, Some(default)),
             None => (inner.strip_prefix("env:").unwrap_or(inner), None),
         };
         if let Some((scheme, _)) = name.split_once(':') {
             return Err(Problem::new(format!("unknown reference scheme {} in a value", quote(scheme)))
-                .suggest("write `${env:NAME}`, `${env:NAME:-default}` or `${tidegate:data_dir}`"));
+                .suggest("write `${env:NAME}`, `${env:NAME:-default}`, `${file:/path}` or `${tidegate:data_dir}`"));
         }
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(is_name) || name.starts_with(|c: char| c.is_ascii_digit()) {
@@ -129,17 +139,15 @@ impl<'a> Expander<'a> {
                 .suggest("write letters, digits and underscores; `$$` for a dollar sign itself"));
         }
         match (self.env.get(name), default) {
-            (Some(value), _) => Ok(Expanded { text: value.clone(), from_env: true, whole: false }),
-            (None, Some(_)) if nesting >= NESTING_MAX => {
-                Err(Problem::new(format!("references nested more than {NESTING_MAX} deep")))
-            }
+            (Some(value), _) => Ok(Expanded { text: value.clone(), is_foreign: true, whole: false }),
+            (None, Some(_)) if nesting >= NESTING_MAX => Err(too_deep()),
             (None, Some(default)) => self.text(default, at, path, nesting + 1),
             (None, None) => {
                 let message = format!(
                     "the environment variable {name} is not set, so this is empty; `${{env:{name}:-default}}` gives it a default"
                 );
                 self.notes.push((path.to_owned(), at, message));
-                Ok(Expanded { text: String::new(), from_env: true, whole: false })
+                Ok(Expanded { text: String::new(), is_foreign: true, whole: false })
             }
         }
     }
@@ -152,8 +160,32 @@ impl<'a> Expander<'a> {
             Problem::new(format!("the data directory {} is not UTF-8", dir.display()))
                 .suggest("write this path out, or choose another --data-dir")
         })?;
-        Ok(Expanded { text: text.to_owned(), from_env: false, whole: false })
+        Ok(Expanded { text: text.to_owned(), is_foreign: false, whole: false })
     }
+}
+
+fn too_deep() -> Problem {
+    Problem::new(format!("references nested more than {NESTING_MAX} deep"))
+}
+
+/// What a file holds, without the end of its last line: a secret, as a rule.
+fn file(typed: &str, path: &str) -> Result<Expanded, Problem> {
+    let wrong = |why: String| {
+        Problem::new(format!("the file {} cannot be used: {why}", quote(typed)))
+            .suggest("name a text file that the agent may read")
+    };
+    let read = || {
+        // One that waits for a writer would keep the agent from starting.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        let mut text = String::new();
+        let bytes = std::fs::File::open(path)?.take(FILE_MAX + 1).read_to_string(&mut text)?;
+        if bytes as u64 > FILE_MAX { Err(io::Error::other("it is larger than 64 KiB")) } else { Ok(text) }
+    };
+    let text = read().map_err(|error| wrong(error.to_string()))?;
+    let text = text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));
+    Ok(Expanded { text: text.to_owned(), is_foreign: true, whole: false })
 }
 
 /// Where the brace closes that was open before `text`.

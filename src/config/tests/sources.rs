@@ -54,6 +54,32 @@ fn a_dollar_in_a_variable_is_a_dollar() {
 }
 
 #[test]
+fn a_file_may_hold_what_is_secret_and_messages_do_not_show_it() {
+    let files = Files::new();
+    let path = files.add("token", "hunter2 ${env:HOME}\r\n");
+    let text = |value: &str| BASE.replace("x: base", &format!("x: 'Bearer ${{file:{value}}}'"));
+    let config = load_text(&text(&path)).unwrap();
+    assert_eq!(otlp_exporter(&config).headers[0].1, "Bearer hunter2 ${env:HOME}".into());
+    // Where the service manager puts it.
+    let (directory, name) = path.rsplit_once('/').unwrap();
+    let nested = load_with(&text(&format!("${{env:DIR}}/{name}")), &[("DIR", directory)]).unwrap();
+    assert_eq!(otlp_exporter(&nested).headers, otlp_exporter(&config).headers);
+    // A list or map too, as from the environment.
+    let map = files.add("headers", "{ a: b }\n");
+    let whole = BASE.replace("{ x: base, y: base }", &format!("${{file:{map}}}"));
+    assert_eq!(otlp_exporter(&load_text(&whole).unwrap()).headers, [("a".to_owned(), "b".into())]);
+
+    let wrong = BASE.replace("collector:4317", &format!("'${{file:{path}}}'"));
+    let said = format!("{:?} {}", load_text(&wrong).unwrap_err(), load_text(&wrong).unwrap_err());
+    assert!(said.contains("${file:") && !said.contains("hunter2"), "{said}");
+    let large = files.add("large", &"x".repeat((64 << 10) + 1));
+    for (file, why) in [("/nowhere", "No such file"), ("/dev/zero", "no regular file"), (&*large, "64 KiB")] {
+        let said = load_text(&text(file)).unwrap_err().to_string();
+        assert!(said.contains("cannot be used") && said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn a_variable_alone_has_a_type_of_its_own() {
     let text = BASE.replace(
         "    headers: { x: base, y: base }",
@@ -88,7 +114,7 @@ fn bad_references_are_told_at_their_place() {
     let (line, path, message, suggestion) = told("'${env:HOST'");
     assert_eq!((line, &*path, &*message), (5, "exporters.otlp.endpoint", "`${` is not closed by `}`"));
     assert!(suggestion.contains("`$$`"));
-    assert_eq!(told("'${file:/etc/x}'").2, "unknown reference scheme `file` in a value");
+    assert_eq!(told("'${http:/etc/x}'").2, "unknown reference scheme `http` in a value");
     assert_eq!(told("'${env:1X}'").2, "`1X` is no name of an environment variable");
     assert_eq!(told("'${}'").2, "`` is no name of an environment variable");
 }
