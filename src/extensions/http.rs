@@ -24,13 +24,24 @@ const MAX_CONNECTIONS: usize = 32;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may last: its head, the collection, and the reading of the answer.
 const LIFETIME: Duration = Duration::from_secs(60);
+/// How long one may last once nothing more is accepted.
+const LAST: Duration = Duration::from_secs(1);
 /// The most that is held of a head.
 const MAX_HEAD: usize = 16 << 10;
 /// How long accepting pauses after it failed, for want of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `shutdown` completes; what is in flight then is cut off.
+/// Serves `router` until `shutdown` completes. The listener goes at once; what is in flight has a second more.
 pub(super) async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let mut connections = accept(listener, router, shutdown).await;
+    let finished = timeout(LAST, async { while connections.join_next().await.is_some() {} });
+    if finished.await.is_err() {
+        tracing::debug!("a connection to health or metrics was cut off");
+    }
+}
+
+/// Accepts connections until `shutdown` completes: those that are in flight then.
+async fn accept(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) -> JoinSet<()> {
     let (places, mut connections, mut shutdown) =
         (Arc::new(Semaphore::new(MAX_CONNECTIONS)), JoinSet::new(), pin!(shutdown));
     loop {
@@ -40,7 +51,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, shutdown: impl 
             (listener.accept().await, place)
         };
         tokio::select! {
-            () = &mut shutdown => return,
+            () = &mut shutdown => return connections,
             (accepted, place) = accepted => match accepted {
                 Ok((stream, _)) => {
                     let router = router.clone();

@@ -161,7 +161,7 @@ impl Agent {
         self.control.stop(deadline).await;
         stop_telling(self.stop_telling, self.teller).await;
         drains::stop(self.drains, deadline).await;
-        self.observers.stop().await;
+        self.observers.hand_over().await;
         self.receivers.hand_over(deadline).await;
     }
 

@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Stop;
@@ -61,9 +62,17 @@ impl Listeners {
     /// Answers on them.
     pub(super) fn serve(self, observed: &Arc<Observed>) -> io::Result<Observers> {
         let (stop, mut servers) = (Stop::new(), JoinSet::new());
+        let (accepts, accepting) = mpsc::channel::<()>(1);
+        let stopped = || {
+            let (requested, accepts) = (stop.requested(), accepts.clone());
+            async move {
+                requested.await;
+                drop(accepts);
+            }
+        };
         for (listener, settings) in self.health {
             let (listener, observed) = (tokio::net::TcpListener::from_std(listener)?, Arc::clone(observed));
-            let stopped = stop.requested();
+            let stopped = stopped();
             servers.spawn(async move {
                 let health = Arc::new(move || observed.health(settings.stuck_after));
                 health_check::serve(listener, &settings.path, health, stopped).await;
@@ -71,9 +80,10 @@ impl Listeners {
         }
         for listener in self.metrics {
             let (listener, observed) = (tokio::net::TcpListener::from_std(listener)?, Arc::clone(observed));
-            servers.spawn(prometheus::serve(listener, Arc::new(move || observed.metrics()), stop.requested()));
+            servers.spawn(prometheus::serve(listener, Arc::new(move || observed.metrics()), stopped()));
         }
-        Ok(Observers { stop, servers })
+        drop(accepts);
+        Ok(Observers { stop, accepting, servers })
     }
 }
 
@@ -81,10 +91,19 @@ impl Listeners {
 #[derive(Debug)]
 pub(super) struct Observers {
     stop: Stop,
+    /// Has its other side as long as one of them accepts connections.
+    accepting: mpsc::Receiver<()>,
     servers: JoinSet<()>,
 }
 
 impl Observers {
+    /// Lets what is in flight end beside what comes next.
+    pub(super) async fn hand_over(mut self) {
+        self.stop.now();
+        while self.accepting.recv().await.is_some() {}
+        tokio::spawn(async move { while self.servers.join_next().await.is_some() {} });
+    }
+
     /// Ends them; a scrape in flight is not worth waiting for.
     pub(super) async fn stop(mut self) {
         self.stop.now();

@@ -55,6 +55,11 @@ impl Activity {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether no request ever began.
+    pub(super) fn is_new(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) == 0
+    }
+
     /// Completes when its place is wanted.
     pub(super) async fn asked_to_go(&self) {
         self.go.notified().await;

@@ -37,6 +37,8 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::fro
 const MIN_BUFFER: usize = 16 << 10;
 /// How long a client whose place is wanted may take to hear that.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How long who connected in the last moment has for his request.
+const FIRST_REQUEST: Duration = Duration::from_millis(100);
 /// How long accepting pauses after it failed, for want of descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -76,6 +78,12 @@ impl Server {
                 }
                 Some(_) = connections.join_next() => {}
             }
+        }
+        if let Some(stream) = accepted
+            && let Ok(Some(place)) = timeout(FIRST_REQUEST, places.take()).await
+        {
+            let acceptor = tls.as_ref().map(Certificates::acceptor);
+            connections.spawn(terms.clone().connection(stream, place, acceptor, handler.clone()));
         }
         drop((listener, accepting, stopping));
         while connections.join_next().await.is_some() {}
@@ -149,6 +157,12 @@ impl Terms {
             () = activity.asked_to_go() => GOODBYE,
             _ = self.stopped.changed() => self.limits.body_timeout,
         };
+        // Who has just connected is about to ask, and would not know why nobody answers.
+        if activity.is_new()
+            && let Ok(ended) = timeout(FIRST_REQUEST, connection.as_mut()).await
+        {
+            return told(Ok(ended));
+        }
         connection.as_mut().graceful_shutdown();
         told(timeout(patience, connection).await);
     }
