@@ -15,8 +15,8 @@ pub(crate) fn spread(values: &mut [f64]) -> String {
     written(values, 0)
 }
 
-/// As [`spread`], of numbers about one.
-pub(crate) fn spread_of_ratios(values: &mut [f64]) -> String {
+/// As [`spread`], to the thousandth.
+pub(crate) fn fine_spread(values: &mut [f64]) -> String {
     written(values, 3)
 }
 

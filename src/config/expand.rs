@@ -2,10 +2,11 @@
 //! `$$`.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use super::fault::Problem;
+use super::load::text_of;
 use super::node::{Node, Scalar, Value};
 use super::source::{At, quote};
 use super::yaml;
@@ -179,9 +180,7 @@ fn file(typed: &str, path: &str) -> Result<Expanded, Problem> {
         if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::other("it is no regular file"));
         }
-        let mut text = String::new();
-        let bytes = std::fs::File::open(path)?.take(FILE_MAX + 1).read_to_string(&mut text)?;
-        if bytes as u64 > FILE_MAX { Err(io::Error::other("it is larger than 64 KiB")) } else { Ok(text) }
+        text_of(std::fs::File::open(path)?, FILE_MAX, "64 KiB")
     };
     let text = read().map_err(|error| wrong(error.to_string()))?;
     let text = text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));

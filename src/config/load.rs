@@ -151,13 +151,18 @@ fn read_source(name: &str, sources: &Sources) -> Result<String, Problem> {
 }
 
 fn read_file(path: &str) -> io::Result<String> {
-    let mut text = String::new();
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
     }
-    if file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)? as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    text_of(file, FILE_BYTES_MAX, "1 MiB")
+}
+
+/// All of a file's text, of so many bytes at most, which are `named` so.
+pub(super) fn text_of(file: File, most: u64, named: &str) -> io::Result<String> {
+    let mut text = String::new();
+    if file.take(most + 1).read_to_string(&mut text)? as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {named}")));
     }
     Ok(text)
 }

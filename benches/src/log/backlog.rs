@@ -11,7 +11,7 @@ use super::Peers;
 use super::drain::{forget, segments};
 use super::ours::Ours;
 use super::peer::Peer;
-use crate::report::{spread, spread_of_ratios};
+use crate::report::{fine_spread, spread};
 
 /// As Quiver comes.
 const FLUSH: Duration = Duration::from_millis(25);
@@ -59,7 +59,7 @@ impl Turns {
     fn print(&mut self, who: &str) {
         println!(
             "| {who} | {} | {} | {} | {} |",
-            spread_of_ratios(&mut self.opened_ms),
+            fine_spread(&mut self.opened_ms),
             spread(&mut self.opened_mb),
             spread(&mut self.drained),
             spread(&mut self.peak_mb)

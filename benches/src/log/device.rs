@@ -12,7 +12,7 @@ use super::ours::Ours;
 use super::peer::Peer;
 use super::turn::Until;
 use crate::device::{sectors_written, settle};
-use crate::report::spread_of_ratios;
+use crate::report::fine_spread;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -61,7 +61,7 @@ pub(super) fn run(dir: &Path, args: &Args) -> Result<(), Box<dyn Error>> {
                 peer.push(written(dir.path(), turn)?);
             }
         }
-        let [recycled, grown, peer] = [recycled, grown, peer].map(|mut all| spread_of_ratios(&mut all));
+        let [recycled, grown, peer] = [recycled, grown, peer].map(|mut all| fine_spread(&mut all));
         println!("| {size} | {producers} | {recycled} | {grown} | {peer} |");
     }
     Ok(())

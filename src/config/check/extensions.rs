@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::Listening;
 use super::auth::{self, Authenticator};
 use super::receivers::endpoint;
 use super::storage::{DiskBuffer, disk_buffer};
+use super::{Listening, SERVER_KEYS};
 use crate::config::fault::Problem;
 use crate::config::fields::Fields;
 use crate::config::units::positive_duration;
@@ -57,23 +57,9 @@ fn health(fields: &mut Fields<'_, '_, '_>, listening: &mut Listening) -> health_
     fields.refused(&["tls", "auth"], "keep health on loopback, or put a proxy in front of it");
     fields.told(&["response_body"], "the answer has the reasons");
     fields.told(&["check_collector_pipeline"], "every exporter is checked");
-    fields.told(
-        &[
-            "include_metadata",
-            "response_headers",
-            "cors",
-            "transport",
-            "max_request_body_size",
-            "compression_algorithms",
-            "read_timeout",
-            "read_header_timeout",
-            "write_timeout",
-            "idle_timeout",
-            "keep_alives_enabled",
-            "keepalive",
-        ],
-        "health answers plain GET requests",
-    );
+    let plain = "health answers plain GET requests";
+    fields.told(&SERVER_KEYS, plain);
+    fields.told(&["cors", "transport", "max_request_body_size"], plain);
     fields.told(&["use_v2", "component_health", "http", "grpc"], "health has one form, with its reasons");
     settings
 }

@@ -27,6 +27,19 @@ use super::node::Node;
 use super::source::At;
 use registry::Registry;
 
+/// Keys that every HTTP server of the Collector has, and that have no effect on ours.
+const SERVER_KEYS: [&str; 9] = [
+    "include_metadata",
+    "response_headers",
+    "compression_algorithms",
+    "read_timeout",
+    "read_header_timeout",
+    "write_timeout",
+    "idle_timeout",
+    "keep_alives_enabled",
+    "keepalive",
+];
+
 /// Where the logs are, and who said so.
 #[derive(Debug, Clone)]
 pub(super) struct DataDir {
@@ -111,10 +124,12 @@ fn processor(kind: &str, fields: &mut Fields<'_, '_, '_>) {
             {
                 fields.entry(key);
             }
-            for key in ["min_gc_interval_when_soft_limited", "min_gc_interval_when_hard_limited"] {
-                fields.entry(key);
-            }
-            for key in ["max_gc_interval_when_soft_limited", "max_gc_interval_when_hard_limited"] {
+            for key in [
+                "min_gc_interval_when_soft_limited",
+                "min_gc_interval_when_hard_limited",
+                "max_gc_interval_when_soft_limited",
+                "max_gc_interval_when_hard_limited",
+            ] {
                 fields.entry(key);
             }
             "memory is bounded by itself: what is not delivered waits on disk"

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::auth::Authenticators;
 use super::registry::Registry;
-use super::{Listening, every_interface, tls};
+use super::{Listening, SERVER_KEYS, every_interface, tls};
 use crate::config::checked::Receiver;
 use crate::config::fault::Problem;
 use crate::config::fields::{Check, Fields};
@@ -171,20 +171,7 @@ fn http(
         "the paths are /v1/logs, /v1/traces and /v1/metrics",
     );
     settings.cors = fields.optional("cors", cors);
-    fields.told(
-        &[
-            "include_metadata",
-            "response_headers",
-            "compression_algorithms",
-            "read_timeout",
-            "read_header_timeout",
-            "write_timeout",
-            "idle_timeout",
-            "keep_alives_enabled",
-            "keepalive",
-        ],
-        "connections have the receiver's `limits`",
-    );
+    fields.told(&SERVER_KEYS, "connections have the receiver's `limits`");
     fields.told(&["dialer"], "it listens");
     settings
 }

@@ -69,6 +69,8 @@ pub struct Bound {
     id: Arc<str>,
     grpc: Option<Port>,
     http: Option<Port>,
+    /// Of HTTP.
+    cors: Option<Arc<Cors>>,
     limits: Limits,
     admission: Admission,
     accepting: Option<mpsc::Sender<()>>,
@@ -82,7 +84,6 @@ struct Port {
     auth: Option<auth::Server>,
     /// The largest request, and the setting that says so.
     size: (usize, &'static str),
-    cors: Option<Cors>,
 }
 
 /// Takes the ports of the receiver with this id (`otlp`, `otlp/name`). Connections wait until [`Bound::serve`].
@@ -96,7 +97,7 @@ pub fn bind(id: &str, settings: &Settings, ports: &mut Ports) -> Result<Bound, L
         let (tls, auth) = (grpc.tls.as_ref(), grpc.auth.as_ref());
         Plan { id, protocol: "grpc", endpoint: &grpc.endpoint, tls, offered: GRPC_PROTOCOLS, auth, size }.take(ports)
     });
-    let cors = http.as_ref().and_then(|http| http.cors.clone());
+    let cors = http.as_ref().and_then(|http| http.cors.clone()).map(Arc::new);
     let http = http.as_ref().map(|http| {
         let size = (http.max_body_bytes, "protocols.http.max_request_body_size");
         let (tls, auth) = (http.tls.as_ref(), http.auth.as_ref());
@@ -106,7 +107,8 @@ pub fn bind(id: &str, settings: &Settings, ports: &mut Ports) -> Result<Bound, L
     Ok(Bound {
         id: id.into(),
         grpc: grpc.transpose()?,
-        http: http.transpose()?.map(|port| Port { cors, ..port }),
+        http: http.transpose()?,
+        cors,
         limits: limits.clone(),
         admission,
         accepting: None,
@@ -142,7 +144,7 @@ impl Plan<'_> {
                 Taken::Unix(socket.map_err(failed)?)
             }
         };
-        Ok(Port { taken, tls, auth, size, cors: None })
+        Ok(Port { taken, tls, auth, size })
     }
 }
 
@@ -200,17 +202,16 @@ impl Bound {
     /// # Errors
     /// When the sockets cannot be handed to the runtime.
     pub async fn serve(self, intake: Intake, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { id, grpc, http, limits, admission, accepting } = self;
+        let Self { id, grpc, http, cors, limits, admission, accepting } = self;
         let (stop, stopped) = watch::channel(());
         let served = |port: Port, protocol| {
-            let Port { taken, tls, auth, size: (limit, limit_key), cors: _ } = port;
+            let Port { taken, tls, auth, size: (limit, limit_key) } = port;
             let (intake, admission, auth) = (intake.via(protocol), admission.clone(), auth.map(Arc::new));
             let (id, limits) = (Arc::clone(&id), limits.clone());
             let server = Server { listener: taken.serve()?, tls, limits: limits.clone(), accepting: accepting.clone() };
             Ok::<_, io::Error>((Receive { id, protocol, intake, admission, auth, limits, limit, limit_key }, server))
         };
         let grpc = grpc.map(|port| served(port, Protocol::Grpc)).transpose()?;
-        let cors = http.as_ref().and_then(|port| port.cors.clone()).map(Arc::new);
         let http = http.map(|port| served(port, Protocol::Http)).transpose()?;
         drop(accepting);
         let grpc = async {

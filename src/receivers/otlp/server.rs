@@ -63,6 +63,10 @@ impl Server {
         let (stopping, stopped) = watch::channel(());
         let terms = Terms { builder: builder(&limits), limits, stopped };
         let places = Places::new(terms.limits.max_connections);
+        let answer = |stream, place| {
+            let acceptor = tls.as_ref().map(Certificates::acceptor);
+            terms.clone().connection(stream, place, acceptor, handler.clone())
+        };
         let mut connections = JoinSet::new();
         let mut stop = pin!(stop);
         // One at most waits for a place here, and all others in the listener's queue.
@@ -73,8 +77,7 @@ impl Server {
                 stream = accept(&listener), if accepted.is_none() => accepted = stream,
                 Some(place) = places.take(), if accepted.is_some() => {
                     let Some(stream) = accepted.take() else { continue };
-                    let acceptor = tls.as_ref().map(Certificates::acceptor);
-                    connections.spawn(terms.clone().connection(stream, place, acceptor, handler.clone()));
+                    connections.spawn(answer(stream, place));
                 }
                 Some(_) = connections.join_next() => {}
             }
@@ -82,8 +85,7 @@ impl Server {
         if let Some(stream) = accepted
             && let Ok(Some(place)) = timeout(FIRST_REQUEST, places.take()).await
         {
-            let acceptor = tls.as_ref().map(Certificates::acceptor);
-            connections.spawn(terms.clone().connection(stream, place, acceptor, handler.clone()));
+            connections.spawn(answer(stream, place));
         }
         drop((listener, accepting, stopping));
         while connections.join_next().await.is_some() {}

@@ -147,9 +147,7 @@ fn rule_13_what_cannot_be_removed_of_a_cursors_new_file_counts_and_keeps_no_log_
 fn rule_10_a_file_whose_old_name_may_come_back_is_no_spare() {
     for is_removed in [true, false] {
         let mut bench = Bench::with(|o| o.log.retain_size = 0);
-        let disk = FaultDisk::default();
-        let spool = bench.open_on(Env { disk: Arc::new(disk.clone()), runner: Runner::Hand, ..Env::real() });
-        let log = spool.log("log").unwrap();
+        let (disk, log) = by_hand(&mut bench);
         let _c = passed_20(&log);
         let left_out = log.0.account.bytes() - bytes(&bench, &log).1;
         disk.add(Fault { op: Op::SyncDir, file: "log", skip: 0, times: 1, errno: Errno::IO });
